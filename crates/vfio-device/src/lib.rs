@@ -1,0 +1,1 @@
+//! Devices: the device interface, regions, interrupts, PCI configuration space and models.

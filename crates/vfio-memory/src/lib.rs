@@ -1,0 +1,1 @@
+//! User pages, address spaces and locked-memory accounting; the home of unsafe memory access.

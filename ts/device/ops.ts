@@ -1,0 +1,186 @@
+/**
+ * The device interface: what the core asks of a device, whoever emulates it.
+ *
+ * A device model in TypeScript is a plain object with these members; native devices (vfio-pci over a simulated
+ * function) implement the same interface. An absent member means that the driver left the callback NULL. Refusals are
+ * thrown as {@link VfioError}. Source: `struct vfio_device_ops`, `Documentation/driver-api/vfio.rst`.
+ */
+import type { ErrnoName } from '../uapi/errno.ts'
+
+/** An event counter that interrupts are delivered through: an eventfd on Linux. */
+export interface EventTarget64 {
+  /** Adds `value` (default 1) to the counter, saturating. */
+  signal(value?: bigint): void
+}
+
+/** A capability in the chain of an info structure: its id, version and the bytes behind its header. */
+export interface InfoCapability {
+  id: number
+  version: number
+  payload: Uint8Array
+}
+
+/** Answer to `VFIO_DEVICE_GET_INFO`. */
+export interface DeviceInfo {
+  flags: number
+  numRegions: number
+  numIrqs: number
+  capabilities?: readonly InfoCapability[]
+}
+
+/** Answer to `VFIO_DEVICE_GET_REGION_INFO`; `size` in bytes, `offset` is where the region lies in the device file. */
+export interface RegionInfo {
+  flags: number
+  size: bigint
+  offset: bigint
+  capabilities?: readonly InfoCapability[]
+}
+
+/** Answer to `VFIO_DEVICE_GET_IRQ_INFO`; `count` is the number of interrupts within the index. */
+export interface IrqInfo {
+  flags: number
+  count: number
+}
+
+/** The file descriptors of a `VFIO_IRQ_SET_DATA_EVENTFD` request, looked up one by one as the driver reaches them. */
+export interface IrqEventFds {
+  readonly length: number
+  /** The number that the caller passed for entry `i` (-1 unsets). */
+  fd(i: number): number
+  /**
+   * Looks entry `i` up.
+   * @throws {VfioError} EBADF no such descriptor, EINVAL not an eventfd
+   */
+  get(i: number): EventTarget64
+}
+
+/** A `VFIO_DEVICE_SET_IRQS` request. `data` fails with EINVAL/EFAULT where the payload is short or unreadable. */
+export interface IrqSetRequest {
+  argsz: number
+  flags: number
+  index: number
+  start: number
+  count: number
+  /** Payload as `count` booleans (`VFIO_IRQ_SET_DATA_BOOL`), one byte each. */
+  bools(): Uint8Array
+  /** Payload as `count` descriptors (`VFIO_IRQ_SET_DATA_EVENTFD`). */
+  eventfds(): IrqEventFds
+}
+
+/** Memory behind a part of a region, as `mmap` gives it: accesses of 1, 2, 4 or 8 bytes at `offset` into the mapping. */
+export interface RegionMapping {
+  readonly length: bigint
+  read(offset: bigint, width: 1 | 2 | 4 | 8): bigint
+  write(offset: bigint, width: 1 | 2 | 4 | 8, value: bigint): void
+  close(): void
+}
+
+/** Argument of a raw ioctl: user memory behind a pointer, or the bare number. */
+export interface IoctlArgument {
+  /** The argument as a number (an address where it is a pointer). */
+  readonly value: bigint
+  /** Copies `length` bytes in from `offset`. @throws {VfioError} EFAULT */
+  read(length: number, offset?: number): Uint8Array
+  /** Copies bytes out to `offset`. @throws {VfioError} EFAULT */
+  write(data: Uint8Array, offset?: number): void
+}
+
+/** What a device sees of the memory it may reach by DMA; implemented by the IOMMU that it sits behind. */
+export interface DmaAccess {
+  /** Reads `into.byteLength` bytes. @throws {VfioError} EFAULT with the DMA address, EAGAIN memory only by message */
+  read(iova: bigint, into: Uint8Array): void
+  /** Writes bytes. @throws {VfioError} EFAULT with the DMA address, EAGAIN memory only by message */
+  write(iova: bigint, from: Uint8Array): void
+  readU8(iova: bigint): number
+  readU16(iova: bigint): number
+  readU32(iova: bigint): number
+  readU64(iova: bigint): bigint
+  writeU8(iova: bigint, value: number): void
+  writeU16(iova: bigint, value: number): void
+  writeU32(iova: bigint, value: number): void
+  writeU64(iova: bigint, value: bigint): void
+  /** Pins `pages` pages from `iova` on (`vfio_pin_pages`), charging them. @throws {VfioError} */
+  pinPages(iova: bigint, pages: number, access: { read?: boolean; write?: boolean }): void
+  /** Releases pages pinned before (`vfio_unpin_pages`). */
+  unpinPages(iova: bigint, pages: number): void
+  /** Promise forms, which work on every kind of memory. */
+  readAsync(iova: bigint, length: number): Promise<Uint8Array>
+  writeAsync(iova: bigint, from: Uint8Array): Promise<void>
+}
+
+/** State that `VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE` gives a file for: a byte stream with the manners of a pipe. */
+export interface MigrationStream {
+  /** Reads up to `length` bytes; an empty array is the end. @throws {VfioError} ENOMSG, EBUSY, ENODEV … */
+  read?(length: number, position?: bigint): Uint8Array
+  /** Appends bytes. @throws {VfioError} */
+  write?(data: Uint8Array, position?: bigint): number
+  /** `VFIO_MIG_GET_PRECOPY_INFO`. */
+  precopyInfo?(): { initialBytes: bigint; dirtyBytes: bigint }
+  /** Runs when the last descriptor is closed. */
+  release?(): void
+}
+
+/** Callbacks of a device that can migrate (`struct vfio_migration_ops`). States are `VFIO_DEVICE_STATE_*`. */
+export interface MigrationOps {
+  /** `VFIO_MIGRATION_*` flags. */
+  readonly flags: number
+  /** Moves to `state` on one arc; returns the stream that the arc opens, if any. */
+  setState(state: number): MigrationStream | undefined
+  /** The state that the device is in. */
+  getState(): number
+  /** Bytes that stop-copy needs (`VFIO_DEVICE_FEATURE_MIG_DATA_SIZE`). */
+  dataSize?(): bigint
+}
+
+/** Callbacks of a device that logs its DMA (`struct vfio_log_ops`). */
+export interface DmaLoggingOps {
+  start(ranges: readonly { iova: bigint; length: bigint }[], pageSize: bigint): bigint
+  stop(): void
+  /** Reports pages written since the last report: calls `mark` for each dirty range. */
+  readAndClear(iova: bigint, length: bigint, mark: (iova: bigint, length: bigint) => void): void
+}
+
+/** What the core asks of a device. */
+export interface VfioDeviceOps {
+  /** Name of the driver, such as `'vfio-pci'`. */
+  readonly name: string
+  init?(): void
+  release?(): void
+  /** Runs at the first open. @throws {VfioError} refuses the open */
+  openDevice?(dma: DmaAccess | undefined): void
+  /** Runs at the last close. */
+  closeDevice?(): void
+  /** `VFIO_DEVICE_GET_INFO`. */
+  getInfo(): DeviceInfo
+  /** `VFIO_DEVICE_GET_REGION_INFO`. @throws {VfioError} EINVAL no such region */
+  getRegionInfo(index: number): RegionInfo
+  /** `VFIO_DEVICE_GET_IRQ_INFO`. @throws {VfioError} EINVAL no such index */
+  getIrqInfo(index: number): IrqInfo
+  /** `VFIO_DEVICE_SET_IRQS`. @throws {VfioError} EINVAL, ENOTTY */
+  setIrqs(request: IrqSetRequest): void
+  /** `VFIO_DEVICE_RESET`; absent: ENOTTY. */
+  reset?(): void
+  /** Reads from a region at `offset`; returns the bytes read. A promise completes the access later. */
+  read?(region: number, offset: bigint, into: Uint8Array): number | Promise<number>
+  /** Writes to a region at `offset`; returns the bytes written. A promise completes the access later. */
+  write?(region: number, offset: bigint, from: Uint8Array): number | Promise<number>
+  /** Maps part of a region. @throws {VfioError} EINVAL */
+  mmap?(region: number, offset: bigint, length: bigint, access: { read: boolean; write: boolean; shared: boolean }): RegionMapping
+  /** Any other request on the device file; absent: ENOTTY. Returns the ioctl's value. */
+  ioctl?(request: number, argument: IoctlArgument): number
+  /** `VFIO_DEVICE_FEATURE` for features that the core does not know; absent: ENOTTY. Returns the ioctl's value. */
+  deviceFeature?(flags: number, argument: IoctlArgument, argsz: number): number
+  /** Migration callbacks, where the device migrates. */
+  readonly migration?: MigrationOps
+  /** DMA logging callbacks, where the device logs. */
+  readonly dmaLogging?: DmaLoggingOps
+  /** The device is going away and the user is asked to let go, for the `count`th time. */
+  request?(count: number): void
+  /** Tells whether a name passed to `VFIO_GROUP_GET_DEVICE_FD` means this device: `undefined` no, else yes. */
+  match?(name: string): boolean
+  /** Pages in this range are being unmapped: unpin them now. */
+  dmaUnmap?(iova: bigint, length: bigint): void
+}
+
+/** Result of a native call that reports refusals as data. */
+export type Status = { ok: true } | { ok: false; code: ErrnoName }
