@@ -1,1 +1,34 @@
 //! User pages, address spaces and locked-memory accounting; the home of unsafe memory access.
+//!
+//! * [`Memory`]: bytes that a program can map and a device can reach: anonymous pages, a memfd, a mapped
+//!   descriptor, or a buffer that someone else owns ([`ExternalMemory`]).
+//! * [`AddressSpace`]: one process: its areas, its `copy_from_user` and `get_user_pages`, its
+//!   [`LockedMemory`]. A virtual address is looked up there, never dereferenced.
+//! * [`copy`]: raw copies for memory that others may change at the same moment.
+//!
+//! Neighbours: `vfio-uapi` below (for [`Errno`](vfio_uapi::Errno)), `vfio-iommu` above.
+
+mod address_space;
+pub mod copy;
+mod external;
+mod locked;
+mod mapping;
+mod memory;
+mod prot;
+mod span;
+mod vma;
+
+pub use address_space::{AddressSpace, TASK_SIZE, VmaInfo};
+pub use external::ExternalMemory;
+pub use locked::{Limits, LockedMemory};
+pub use memory::Memory;
+pub use prot::Prot;
+pub use span::{HostSpan, PinError};
+
+/// Size of a page of the simulated machine in bytes.
+pub const PAGE_SIZE: u64 = 4096;
+/// Base-two logarithm of [`PAGE_SIZE`].
+pub const PAGE_SHIFT: u32 = 12;
+
+#[cfg(test)]
+mod tests;

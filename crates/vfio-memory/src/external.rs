@@ -1,0 +1,22 @@
+//! Memory that someone else owns: JavaScript buffers above all.
+//!
+//! The owner is asked for the pointer again at every use, since a buffer may be detached or shrunk between
+//! two uses, and may only be reachable on the thread that made it.
+
+// UNSAFETY: an implementer vouches for an address, which no type can check.
+#![expect(unsafe_code, reason = "the trait hands out raw addresses")]
+
+/// Answers where borrowed memory lies now.
+///
+/// # Safety
+/// The range returned by [`resolve`](Self::resolve) must be valid for reads and writes until the calling
+/// thread next runs code of the owner (JavaScript), and, when [`stable`](Self::stable) is true, for the
+/// whole life of the source, at the same address, from any thread.
+pub unsafe trait ExternalMemory: Send + Sync {
+    /// Returns the current address and length, or `None` when detached or asked on the wrong thread.
+    fn resolve(&self) -> Option<(*mut u8, usize)>;
+
+    /// Tells whether the memory keeps its address and at least its first length for the whole life of the
+    /// source, on every thread.
+    fn stable(&self) -> bool;
+}

@@ -1,0 +1,111 @@
+//! Pages from `mmap`, private or shared through a descriptor.
+
+use std::os::fd::OwnedFd;
+use std::ptr;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use vfio_uapi::Errno;
+
+/// Owns one `mmap` and the descriptor it came from.
+pub(crate) struct Mapping {
+    ptr: *mut u8,
+    len: usize,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux maps descriptors"))]
+    fd: Option<OwnedFd>,
+}
+
+impl Mapping {
+    /// Maps `len` bytes (not zero, whole pages) of private anonymous memory, zeroed.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn anonymous(len: usize) -> Result<Self, Errno> {
+        // SAFETY: a fresh mapping at an address the system picks touches nothing of ours.
+        let ptr = unsafe {
+            mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+        };
+        let ptr = ptr.map_err(|_| Errno::ENOMEM)?.cast();
+        Ok(Self { ptr, len, fd: None })
+    }
+
+    /// Returns the first byte's address.
+    pub(crate) fn ptr(&self) -> *mut u8 {
+        self.ptr
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: this mapping is ours alone, and nobody reaches it after the last owner is gone.
+        // A failure would mean it is gone already; there is nobody to tell.
+        let _ = unsafe { munmap(self.ptr.cast(), self.len) };
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod shared {
+    //! Descriptors: memfd and foreign ones.
+
+    use std::ffi::CString;
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+    use std::ptr;
+
+    use rustix::fs::{
+        MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
+    };
+    use rustix::mm::{MapFlags, ProtFlags, mmap};
+    use vfio_uapi::Errno;
+
+    use super::Mapping;
+
+    impl Mapping {
+        /// Makes a memfd of `len` bytes whose size is sealed, and maps it.
+        ///
+        /// The seal is what makes it safe to hand the descriptor to another process: without it a peer
+        /// could cut the file and turn our next access into SIGBUS.
+        ///
+        /// # Errors
+        /// `EINVAL` name with a NUL or too long; `EMFILE`, `ENFILE`, `ENOMEM` from the system.
+        pub(crate) fn memfd(name: &str, len: usize) -> Result<Self, Errno> {
+            let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
+            let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).map_err(errno)?;
+            let size = u64::try_from(len).map_err(|_| Errno::ENOMEM)?;
+            ftruncate(&fd, size).map_err(|_| Errno::ENOMEM)?;
+            fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).map_err(errno)?;
+            Self::shared(fd, 0, len, true)
+        }
+
+        /// Maps `len` bytes of `fd` from `offset` on, shared.
+        ///
+        /// # Errors
+        /// `EINVAL` the file ends before the range; `EACCES`, `ENODEV`, `ENOMEM` from `mmap`.
+        pub(crate) fn shared(fd: OwnedFd, offset: u64, len: usize, writable: bool) -> Result<Self, Errno> {
+            let stat = fstat(&fd).map_err(errno)?;
+            let end = u64::try_from(len).ok().and_then(|len| offset.checked_add(len)).ok_or(Errno::EINVAL)?;
+            if u64::try_from(stat.st_size).unwrap_or(0) < end {
+                return Err(Errno::EINVAL);
+            }
+            let prot = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+            // SAFETY: a fresh mapping at an address the system picks touches nothing of ours.
+            let ptr = unsafe { mmap(ptr::null_mut(), len, prot, MapFlags::SHARED, &fd, offset) };
+            let ptr = ptr.map_err(errno)?.cast();
+            Ok(Self { ptr, len, fd: Some(fd) })
+        }
+
+        /// Returns the descriptor behind the mapping.
+        pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+            self.fd.as_ref().map(AsFd::as_fd)
+        }
+
+        /// Tells whether a peer that holds the descriptor could cut the file under the mapping.
+        pub(crate) fn can_shrink(&self) -> bool {
+            self.fd
+                .as_ref()
+                .is_some_and(|fd| !fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(SealFlags::SHRINK)))
+        }
+    }
+    /// Translates a system error; the numbers are Linux's own here.
+    fn errno(error: rustix::io::Errno) -> Errno {
+        Errno::from_code(error.raw_os_error()).unwrap_or(Errno::EIO)
+    }
+}

@@ -1,0 +1,213 @@
+//! `Memory`: bytes that a program can map and a device can reach.
+//!
+//! One handle, cheap to clone, over four sources. Where the address is fixed for life ("stable") it is kept
+//! beside the length, so an access is a bounds check and a copy; borrowed memory that may move or vanish is
+//! asked for its address at every use.
+
+// UNSAFETY: the address of owned and borrowed memory meets `copy` here, after the bounds check.
+#![expect(unsafe_code, reason = "turns checked offsets into raw addresses")]
+
+mod access;
+
+use std::fmt;
+#[cfg(target_os = "linux")]
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::ptr;
+use std::sync::Arc;
+
+use vfio_uapi::Errno;
+
+use crate::mapping::Mapping;
+use crate::{ExternalMemory, PAGE_SIZE};
+
+/// Holds bytes that can be mapped and reached by DMA; a clone is another handle to the same bytes.
+#[derive(Clone)]
+pub struct Memory(Arc<Object>);
+
+struct Object {
+    /// Address of the first byte when it is fixed for life, null otherwise.
+    stable: *mut u8,
+    len: u64,
+    writable: bool,
+    backing: Backing,
+}
+
+enum Backing {
+    Mapping(Mapping),
+    External(Arc<dyn ExternalMemory>),
+}
+
+// SAFETY: the address is only dereferenced through `copy`, which expects others to write at the same time;
+// the backing is `Send + Sync` itself.
+unsafe impl Send for Object {}
+// SAFETY: as above; nothing in the object changes after construction.
+unsafe impl Sync for Object {}
+
+impl Memory {
+    /// Allocates zeroed private memory; the length is rounded up to whole pages, as `mmap` does.
+    ///
+    /// # Errors
+    /// `EINVAL` length zero; `ENOMEM`.
+    pub fn anonymous(len: u64) -> Result<Self, Errno> {
+        Ok(Self::mapped(Mapping::anonymous(whole_pages(len)?)?, len, true))
+    }
+
+    /// Allocates zeroed memory that another process can map through its descriptor; the length is rounded
+    /// up to whole pages and sealed, so nobody can cut it.
+    ///
+    /// # Errors
+    /// `EINVAL` length zero or bad name; `ENOMEM`, `EMFILE`; `EOPNOTSUPP` where the system has no memfd.
+    pub fn memfd(name: &str, len: u64) -> Result<Self, Errno> {
+        #[cfg(target_os = "linux")]
+        return Ok(Self::mapped(Mapping::memfd(name, whole_pages(len)?)?, len, true));
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (name, whole_pages(len)?);
+            Err(Errno::EOPNOTSUPP)
+        }
+    }
+
+    /// Maps `len` bytes of a descriptor from `offset` on, shared with whoever else has it.
+    ///
+    /// A file that its other holders can cut is accepted; [`can_shrink`](Self::can_shrink) tells.
+    ///
+    /// # Errors
+    /// `EINVAL` length zero, offset not page aligned, or the file ends before the range; `EACCES` no write
+    /// access; `ENODEV` not mappable; `ENOMEM`.
+    #[cfg(target_os = "linux")]
+    pub fn from_fd(fd: OwnedFd, offset: u64, len: u64, writable: bool) -> Result<Self, Errno> {
+        if len == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let bytes = usize::try_from(len).map_err(|_| Errno::ENOMEM)?;
+        Ok(Self::exactly(Mapping::shared(fd, offset, bytes, writable)?, len, writable))
+    }
+
+    /// Borrows memory from `source`; its length is what the source says now, and 0 when it says nothing.
+    pub fn external(source: Arc<dyn ExternalMemory>) -> Self {
+        let (ptr, len) = source.resolve().unwrap_or((ptr::null_mut(), 0));
+        let stable = if source.stable() { ptr } else { ptr::null_mut() };
+        let backing = Backing::External(source);
+        Self(Arc::new(Object { stable, len: len as u64, writable: true, backing }))
+    }
+
+    fn mapped(mapping: Mapping, len: u64, writable: bool) -> Self {
+        Self::exactly(mapping, len.next_multiple_of(PAGE_SIZE), writable)
+    }
+
+    fn exactly(mapping: Mapping, len: u64, writable: bool) -> Self {
+        let stable = mapping.ptr();
+        Self(Arc::new(Object { stable, len, writable, backing: Backing::Mapping(mapping) }))
+    }
+
+    /// Returns the length in bytes. Borrowed memory that shrank keeps its first length here and answers
+    /// `EFAULT` beyond its present end.
+    pub fn len(&self) -> u64 {
+        self.0.len
+    }
+
+    /// Tells whether there is not a single byte.
+    pub fn is_empty(&self) -> bool {
+        self.0.len == 0
+    }
+
+    /// Tells whether the address is fixed for life and valid on every thread.
+    pub fn is_stable(&self) -> bool {
+        !self.0.stable.is_null()
+    }
+
+    /// Returns the fixed address, for the I/O page tables; it is valid while a handle exists.
+    pub fn stable_ptr(&self) -> Option<*mut u8> {
+        self.is_stable().then_some(self.0.stable)
+    }
+
+    /// Tells whether writing is possible at all (a descriptor may be mapped read-only).
+    pub fn is_writable(&self) -> bool {
+        self.0.writable
+    }
+
+    /// Returns the descriptor that other processes can map, when there is one.
+    #[cfg(target_os = "linux")]
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0.backing {
+            Backing::Mapping(mapping) => mapping.fd(),
+            Backing::External(_) => None,
+        }
+    }
+
+    /// Tells whether another holder of the descriptor could cut the file under the mapping.
+    #[cfg(target_os = "linux")]
+    pub fn can_shrink(&self) -> bool {
+        match &self.0.backing {
+            Backing::Mapping(mapping) => mapping.can_shrink(),
+            Backing::External(_) => false,
+        }
+    }
+
+    /// Tells whether both handles name the same bytes.
+    pub fn same_object(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Returns a number that is the same for two handles exactly when they name the same bytes.
+    pub fn object_id(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    /// Returns the address of `len` bytes at `offset`, valid until the calling thread next runs foreign code.
+    ///
+    /// # Errors
+    /// `EFAULT` out of range, detached, shrunk, or asked on the wrong thread.
+    #[inline]
+    fn reach(&self, offset: u64, len: usize) -> Result<*mut u8, Errno> {
+        let object = &*self.0;
+        let end = offset.checked_add(len as u64).ok_or(Errno::EFAULT)?;
+        if end > object.len {
+            return Err(Errno::EFAULT);
+        }
+        if object.stable.is_null() {
+            return self.resolve(offset, end);
+        }
+        // SAFETY: `offset` is at most the length of the memory at `stable`.
+        Ok(unsafe { object.stable.add(offset as usize) })
+    }
+
+    #[cold]
+    fn resolve(&self, offset: u64, end: u64) -> Result<*mut u8, Errno> {
+        let Backing::External(source) = &self.0.backing else { return Err(Errno::EFAULT) };
+        let (ptr, len) = source.resolve().ok_or(Errno::EFAULT)?;
+        if end > len as u64 {
+            return Err(Errno::EFAULT);
+        }
+        // SAFETY: `offset` is at most the length that the source answered for.
+        Ok(unsafe { ptr.add(offset as usize) })
+    }
+
+    /// As [`reach`](Self::reach), for writing: `EFAULT` too when mapped read-only.
+    #[inline]
+    fn reach_mut(&self, offset: u64, len: usize) -> Result<*mut u8, Errno> {
+        if !self.0.writable {
+            return Err(Errno::EFAULT);
+        }
+        self.reach(offset, len)
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = match &self.0.backing {
+            Backing::Mapping(_) => "mapping",
+            Backing::External(_) => "external",
+        };
+        f.debug_struct("Memory").field("source", &source).field("len", &self.0.len).finish_non_exhaustive()
+    }
+}
+
+/// Rounds up to whole pages of the host, as a length the address space could hold.
+fn whole_pages(len: u64) -> Result<usize, Errno> {
+    if len == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let rounded = len.checked_next_multiple_of(PAGE_SIZE).ok_or(Errno::ENOMEM)?;
+    usize::try_from(rounded).ok().filter(|len| isize::try_from(*len).is_ok()).ok_or(Errno::ENOMEM)
+}

@@ -1,0 +1,5 @@
+//! Tests of this crate.
+
+mod memory;
+mod model;
+mod space;

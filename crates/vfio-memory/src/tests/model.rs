@@ -1,0 +1,1 @@
+//! The address space against a plain model.

@@ -1,0 +1,1 @@
+//! Tests of the address space and the locked-memory account.
