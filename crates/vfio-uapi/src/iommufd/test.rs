@@ -1,0 +1,122 @@
+//! The kernel's self-test request `IOMMU_TEST_CMD`: a mock domain and accesses, so that an IOAS can be tested without devices.
+//!
+//! One request carries many operations; each has its own layout of the same 72 bytes.
+
+use super::IOMMUFD_TYPE;
+use crate::constant::constants;
+use crate::ioctl::ioctls;
+use crate::layout::structs;
+
+constants! {
+    IOMMU_TEST_OP_ADD_RESERVED: u32 = 1, "Reserves IOVAs of an IOAS.";
+    IOMMU_TEST_OP_MOCK_DOMAIN: u32 = 2, "Makes a mock device and attaches it.";
+    IOMMU_TEST_OP_MD_CHECK_MAP: u32 = 3, "Compares what a page table maps with memory of the process.";
+    IOMMU_TEST_OP_MD_CHECK_REFS: u32 = 4, "Counts the references of pages.";
+    IOMMU_TEST_OP_CREATE_ACCESS: u32 = 5, "Makes an access.";
+    IOMMU_TEST_OP_DESTROY_ACCESS_PAGES: u32 = 6, "Unpins pages of an access.";
+    IOMMU_TEST_OP_ACCESS_PAGES: u32 = 7, "Pins pages of an access.";
+    IOMMU_TEST_OP_ACCESS_RW: u32 = 8, "Copies between the process and an IOAS.";
+    IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT: u32 = 9, "Limits the memory of the kernel's temporary lists.";
+    IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE: u32 = 10, "Attaches a mock device to another page table.";
+    IOMMU_TEST_OP_ACCESS_REPLACE_IOAS: u32 = 11, "Moves an access to another IOAS.";
+    IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS: u32 = 12, "Makes a mock device with flags.";
+    IOMMU_TEST_OP_DIRTY: u32 = 13, "Marks pages of a page table dirty.";
+    MOCK_APERTURE_START: u32 = 0x0100_0000, "First IOVA of the mock domain.";
+    MOCK_APERTURE_LAST: u32 = 0x7fff_ffff, "Last IOVA of the mock domain.";
+    MOCK_PAGE_SIZE: u32 = 2048, "Page size of the mock domain.";
+    MOCK_FLAGS_DEVICE_NO_DIRTY: u32 = 1 << 0, "The mock device cannot track dirty pages.";
+    MOCK_ACCESS_RW_WRITE: u32 = 1 << 0, "The copy goes into the IOAS.";
+    MOCK_FLAGS_ACCESS_WRITE: u32 = 1 << 0, "Pages are pinned for writing.";
+    MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES: u32 = 1 << 0, "The access may pin.";
+}
+
+structs! {
+    /// Operation `ADD_RESERVED`.
+    TestAddReserved = "test_add_reserved" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        start: u64, length: u64, pad: [u64; 4], last: u32,
+    }
+
+    /// Operations `MOCK_DOMAIN` and `MOCK_DOMAIN_FLAGS`.
+    TestMockDomain = "test_mock_domain" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        out_stdev_id: u32, out_hwpt_id: u32, out_idev_id: u32,
+        /// `MOCK_FLAGS_DEVICE_*`,
+        dev_flags: u32,
+        pad: [u64; 4], last: u32,
+    }
+
+    /// Operation `MOCK_DOMAIN_REPLACE`.
+    TestMockDomainReplace = "test_mock_domain_replace" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        pt_id: u32, pad0: u32, pad: [u64; 5], last: u32,
+    }
+
+    /// Operation `MD_CHECK_MAP`.
+    TestCheckMap = "test_check_map" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        iova: u64, length: u64, uptr: u64, pad: [u64; 3], last: u32,
+    }
+
+    /// Operation `MD_CHECK_REFS`.
+    TestCheckRefs = "test_check_refs" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        length: u64, uptr: u64, refs: u32, pad0: u32, pad: [u64; 3], last: u32,
+    }
+
+    /// Operation `CREATE_ACCESS`.
+    TestCreateAccess = "test_create_access" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        out_access_fd: u32,
+        /// `MOCK_FLAGS_ACCESS_CREATE_*`,
+        flags: u32,
+        pad: [u64; 5], last: u32,
+    }
+
+    /// Operation `DESTROY_ACCESS_PAGES`.
+    TestDestroyAccessPages = "test_destroy_access_pages" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        access_pages_id: u32, pad0: u32, pad: [u64; 5], last: u32,
+    }
+
+    /// Operation `ACCESS_PAGES`.
+    TestAccessPages = "test_access_pages" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        /// `MOCK_FLAGS_ACCESS_*`,
+        flags: u32,
+        out_access_pages_id: u32, iova: u64, length: u64, uptr: u64, pad: [u64; 2], last: u32,
+    }
+
+    /// Operation `ACCESS_RW`.
+    TestAccessRw = "test_access_rw" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        iova: u64, length: u64, uptr: u64,
+        /// `MOCK_ACCESS_RW_*`,
+        flags: u32,
+        pad0: u32, pad: [u64; 2], last: u32,
+    }
+
+    /// Operation `SET_TEMP_MEMORY_LIMIT`.
+    TestMemoryLimit = "test_memory_limit" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        limit: u32, pad0: u32, pad: [u64; 5], last: u32,
+    }
+
+    /// Operation `ACCESS_REPLACE_IOAS`.
+    TestAccessReplaceIoas = "test_access_replace_ioas" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        ioas_id: u32, pad0: u32, pad: [u64; 5], last: u32,
+    }
+
+    /// Operation `DIRTY`.
+    TestDirty = "test_dirty" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        flags: u32, pad0: u32, iova: u64, length: u64, page_size: u64, uptr: u64, out_nr_dirty: u64, last: u32,
+    }
+}
+
+ioctls! {
+    IOMMUFD_TYPE;
+    /// Does a self-test operation.
+    IOMMU_TEST_CMD = IO(0xa0), TestMockDomain;
+}
