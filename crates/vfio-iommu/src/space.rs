@@ -1,0 +1,186 @@
+//! The device's view of memory: what a DMA can do, and how it fails.
+
+use std::fmt;
+
+use vfio_memory::{HostSpan, Prot};
+use vfio_uapi::Errno;
+
+use crate::Iova;
+
+/// Says which way a DMA goes, from the device's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// The device reads memory.
+    Read,
+    /// The device writes memory.
+    Write,
+}
+
+impl Access {
+    /// Returns the right that the access needs.
+    #[must_use]
+    pub const fn prot(self) -> Prot {
+        match self {
+            Self::Read => Prot::READ,
+            Self::Write => Prot::WRITE,
+        }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        })
+    }
+}
+
+/// Gives the reason for which a DMA was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultReason {
+    /// Nothing is mapped at the address.
+    NoMapping,
+    /// The mapping forbids this access.
+    Permission,
+    /// The address lies outside every window of the space.
+    OutsideWindow,
+    /// The memory behind the mapping is gone, or not reachable from this thread.
+    Detached,
+    /// An atomic operation on an address that is not a multiple of its size.
+    Misaligned,
+    /// The device's bus mastering is off.
+    BusMasterOff,
+    /// The device is attached to no address space.
+    NotAttached,
+    /// The memory is only reachable by messages, which a synchronous access cannot wait for.
+    WouldBlock,
+}
+
+impl FaultReason {
+    /// Returns the reason in a few words.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NoMapping => "nothing is mapped there",
+            Self::Permission => "the mapping forbids it",
+            Self::OutsideWindow => "the address is outside every DMA window",
+            Self::Detached => "the memory behind the mapping is gone",
+            Self::Misaligned => "the address is not aligned for an atomic operation",
+            Self::BusMasterOff => "bus mastering is off",
+            Self::NotAttached => "the device is attached to no address space",
+            Self::WouldBlock => "the memory is only reachable by messages",
+        }
+    }
+}
+
+/// Reports a refused DMA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DmaFault {
+    /// The first address that was refused.
+    pub iova: Iova,
+    /// Bytes of the request from there on.
+    pub len: u64,
+    /// Which way it went.
+    pub access: Access,
+    /// Why it was refused.
+    pub reason: FaultReason,
+}
+
+impl DmaFault {
+    /// Returns the errno a caller sees: `EAGAIN` would block, `EINVAL` misaligned, `ENODEV` not attached,
+    /// `EFAULT` otherwise.
+    #[must_use]
+    pub const fn errno(self) -> Errno {
+        match self.reason {
+            FaultReason::WouldBlock => Errno::EAGAIN,
+            FaultReason::Misaligned => Errno::EINVAL,
+            FaultReason::NotAttached => Errno::ENODEV,
+            _ => Errno::EFAULT,
+        }
+    }
+}
+
+impl fmt::Display for DmaFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { iova, len, access, reason } = self;
+        write!(f, "DMA {access} of {len:#x} bytes at {iova:#x} refused: {}", reason.text())
+    }
+}
+
+impl std::error::Error for DmaFault {}
+
+/// Tells where an address leads at this moment; a diagnostic, not a licence to touch the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Translation {
+    /// Host address of the byte.
+    pub host: u64,
+    /// Bytes that follow it contiguously, itself included.
+    pub len: u64,
+}
+
+/// Lets a device reach memory by its own addresses.
+///
+/// An access translates and copies inside one epoch of the table behind it, so when an unmap has returned no
+/// access can still reach the old memory. No implementation calls device code while it does so.
+pub trait DmaSpace: Send + Sync {
+    /// Copies bytes from memory; up to eight naturally aligned bytes arrive untorn.
+    ///
+    /// # Errors
+    /// The first address refused. Nothing is copied then, unless the space changes at the same moment.
+    fn read(&self, iova: Iova, into: &mut [u8]) -> Result<(), DmaFault>;
+
+    /// Copies bytes to memory; up to eight naturally aligned bytes appear untorn.
+    ///
+    /// # Errors
+    /// The first address refused. Nothing is copied then, unless the space changes at the same moment.
+    fn write(&self, iova: Iova, from: &[u8]) -> Result<(), DmaFault>;
+
+    /// Sets `len` bytes of memory to `byte`.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write).
+    fn fill(&self, iova: Iova, byte: u8, len: u64) -> Result<(), DmaFault>;
+
+    /// Stores `new` if the word equals `current`, atomically; returns what was there.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write), and when the address is not a multiple of the word.
+    fn compare_exchange_u32(&self, iova: Iova, current: u32, new: u32) -> Result<u32, DmaFault>;
+
+    /// Stores `new` if the word equals `current`, atomically; returns what was there.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write), and when the address is not a multiple of the word.
+    fn compare_exchange_u64(&self, iova: Iova, current: u64, new: u64) -> Result<u64, DmaFault>;
+
+    /// Adds to the word atomically, wrapping; returns what was there.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write), and when the address is not a multiple of the word.
+    fn fetch_add_u32(&self, iova: Iova, value: u32) -> Result<u32, DmaFault>;
+
+    /// Adds to the word atomically, wrapping; returns what was there.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write), and when the address is not a multiple of the word.
+    fn fetch_add_u64(&self, iova: Iova, value: u64) -> Result<u64, DmaFault>;
+
+    /// Tells where `iova` leads at this moment.
+    ///
+    /// # Errors
+    /// The reason for which an access would be refused.
+    fn translate(&self, iova: Iova, access: Access) -> Result<Translation, DmaFault>;
+
+    /// Pins pages for a driver that keeps them (`vfio_pin_pages`), until
+    /// [`unpin_pages`](Self::unpin_pages).
+    ///
+    /// # Errors
+    /// `EINVAL` by default: a space behind hardware pins at map time.
+    fn pin_pages(&self, _iova: Iova, _npages: u64, _prot: Prot) -> Result<Vec<HostSpan>, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// Releases pages that were pinned (`vfio_unpin_pages`).
+    fn unpin_pages(&self, _iova: Iova, _npages: u64) {}
+}
