@@ -1,0 +1,25 @@
+//! `ts/uapi/constants.ts`.
+
+use std::fmt::Write as _;
+
+use vfio_uapi::SECTIONS;
+use vfio_uapi::constant::Value;
+
+use super::source::{doc, header, number, quote};
+
+/// Makes the file.
+pub(super) fn source() -> String {
+    let mut source = header("Constants of the VFIO, iommufd and KVM headers; those for 64-bit fields are bigints.");
+    for section in SECTIONS.iter().filter(|section| !section.constants.is_empty()) {
+        let _ = write!(source, "\n// {}\n\n", section.title);
+        for constant in section.constants {
+            let value = match constant.value {
+                Value::U32(value) => number(u64::from(value)),
+                Value::U64(value) => format!("{}n", number(value)),
+                Value::Text(text) => quote(text),
+            };
+            let _ = write!(source, "{}export const {} = {value}\n", doc("", constant.doc), constant.name);
+        }
+    }
+    source
+}
