@@ -1,4 +1,4 @@
-/** Nodes of a sysfs tree: directories, attributes and links. */
+/** Nodes of a sysfs tree: directories, attributes (text or bytes) and links. */
 
 /** Text in and out of one object of the kernel. */
 export interface SysfsAttribute {
@@ -9,6 +9,19 @@ export interface SysfsAttribute {
   show?: () => string
   /** Takes what was written. @throws {VfioError} */
   store?: (text: string) => void
+}
+
+/** Bytes that are read and written at offsets, such as a device's configuration space. */
+export interface SysfsBinary {
+  kind: 'binary'
+  /** Permission bits, such as 0o644. */
+  mode: number
+  /** Size in bytes. */
+  size: number
+  /** Fills `into` from `offset` on and returns how many bytes; absent: EIO. */
+  read?: (offset: number, into: Uint8Array) => number
+  /** Takes bytes at `offset` and returns how many; absent: EIO. */
+  write?: (offset: number, from: Uint8Array) => number
 }
 
 /** A symbolic link; `target` is absolute within the tree. */
@@ -24,4 +37,4 @@ export interface SysfsDirectory {
 }
 
 /** Any node. */
-export type SysfsNode = SysfsAttribute | SysfsLink | SysfsDirectory
+export type SysfsNode = SysfsAttribute | SysfsBinary | SysfsLink | SysfsDirectory
