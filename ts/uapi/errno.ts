@@ -278,9 +278,7 @@ const TEXTS: Record<ErrnoName, string> = {
   ENOTSUPP: 'operation is not supported',
 }
 
-const NAMES = new Map<number, ErrnoName>(
-  Object.entries(ERRNO).map(([name, number]) => [number, name as ErrnoName]),
-)
+const NAMES = new Map<number, ErrnoName>(Object.entries(ERRNO).map(([name, number]) => [number, name as ErrnoName]))
 
 /** Returns the name of a positive number, or `undefined` where Linux has none. */
 export function errnoName(number: number): ErrnoName | undefined {

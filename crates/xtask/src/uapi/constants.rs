@@ -9,7 +9,8 @@ use super::source::{doc, header, number, quote};
 
 /// Makes the file.
 pub(super) fn source() -> String {
-    let mut source = header("Constants of the VFIO, iommufd and KVM headers; those for 64-bit fields are bigints.");
+    let mut source =
+        header("Constants of the VFIO, iommufd and KVM headers; those for 64-bit fields are bigints.");
     for section in SECTIONS.iter().filter(|section| !section.constants.is_empty()) {
         let _ = write!(source, "\n// {}\n\n", section.title);
         for constant in section.constants {
@@ -18,7 +19,7 @@ pub(super) fn source() -> String {
                 Value::U64(value) => format!("{}n", number(value)),
                 Value::Text(text) => quote(text),
             };
-            let _ = write!(source, "{}export const {} = {value}\n", doc("", constant.doc), constant.name);
+            let _ = writeln!(source, "{}export const {} = {value}", doc("", constant.doc), constant.name);
         }
     }
     source

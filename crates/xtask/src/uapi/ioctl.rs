@@ -17,9 +17,12 @@ fn table(source: &mut String, row: impl Fn(&Ioctl) -> Option<String>) {
 
 /// Makes the file.
 pub(super) fn source() -> String {
-    let mut source = header("Ioctl requests: their numbers in each encoding, and the structure behind the argument.");
+    let mut source =
+        header("Ioctl requests: their numbers in each encoding, and the structure behind the argument.");
     source.push_str("import type { StructName } from './structs.ts'\n");
-    source.push_str("\n/** Architecture, as far as its ioctl encoding goes; `x86` stands for every generic one. */\n");
+    source.push_str(
+        "\n/** Architecture, as far as its ioctl encoding goes; `x86` stands for every generic one. */\n",
+    );
     source.push_str("export type Arch = 'x86' | 'ppc64'\n");
     source.push_str("\n/** Numbers by name, in the generic encoding. */\nexport const IOCTL = {\n");
     table(&mut source, |ioctl| {
@@ -29,7 +32,9 @@ pub(super) fn source() -> String {
     source.push_str("export type IoctlName = keyof typeof IOCTL\n");
     source.push_str("\nconst PPC64: Record<IoctlName, number> = {\n");
     table(&mut source, |ioctl| Some(format!("  {}: {:#x}", ioctl.name, ioctl.number(Arch::Ppc64))));
-    source.push_str("}\n\n/** C name of the structure that a request's argument points to; absent: no structure. */\n");
+    source.push_str(
+        "}\n\n/** C name of the structure that a request's argument points to; absent: no structure. */\n",
+    );
     source.push_str("export const IOCTL_ARGUMENT: Partial<Record<IoctlName, StructName>> = {\n");
     table(&mut source, |ioctl| {
         ioctl.argument.map(|argument| format!("  {}: {}", ioctl.name, quote(argument.name)))

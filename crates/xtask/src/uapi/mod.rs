@@ -10,8 +10,10 @@ mod structs;
 
 use std::path::Path;
 
-/// The generated files and their makers.
-const FILES: &[(&str, fn() -> String)] = &[
+/// A generated file: its path and its maker.
+type File = (&'static str, fn() -> String);
+
+const FILES: &[File] = &[
     ("ts/uapi/constants.ts", constants::source),
     ("ts/uapi/errno.ts", errno::source),
     ("ts/uapi/ioctl.ts", ioctl::source),
@@ -37,9 +39,8 @@ pub(crate) fn write(root: &Path) -> Result<String, String> {
 
 /// Fails where a file differs from what is declared.
 pub(crate) fn check(root: &Path) -> Result<String, String> {
-    let differs = |(path, source): &&(&str, fn() -> String)| {
-        std::fs::read_to_string(root.join(path)).ok().as_deref() != Some(&source())
-    };
+    let differs =
+        |(path, source): &&File| std::fs::read_to_string(root.join(path)).ok().as_deref() != Some(&source());
     let stale: Vec<_> = FILES.iter().filter(differs).map(|(path, _)| *path).collect();
     match stale[..] {
         [] => Ok("uapi: ts/uapi is what crates/vfio-uapi declares".to_owned()),

@@ -51,7 +51,11 @@ pub(super) fn source() -> String {
     let body: String = structs.iter().map(|info| codec(info)).collect();
     let used: Vec<_> = scalars.iter().filter(|name| body.contains(&format!(": {name}("))).copied().collect();
     let mut source = header("Codecs of the structures of the VFIO, iommufd and KVM headers.");
-    let _ = writeln!(source, "import {{ struct, {}, type AnyCodec, type CapabilityCodec }} from './codec.ts'", used.join(", "));
+    let _ = writeln!(
+        source,
+        "import {{ struct, {}, type AnyCodec, type CapabilityCodec }} from './codec.ts'",
+        used.join(", ")
+    );
     source.push_str(&body);
     source.push_str("\n/** Codecs by the C names of their structures. */\nexport const STRUCTS = {\n");
     for info in &structs {
@@ -59,7 +63,9 @@ pub(super) fn source() -> String {
     }
     source.push_str("} as const satisfies Record<string, AnyCodec>\n");
     source.push_str("\n/** C name of a structure, such as `'vfio_irq_set'`. */\nexport type StructName = keyof typeof STRUCTS\n");
-    source.push_str("\n/** Capabilities by the C name of the info structure that carries them, then by id. */\n");
+    source.push_str(
+        "\n/** Capabilities by the C name of the info structure that carries them, then by id. */\n",
+    );
     source.push_str("export const CAPABILITIES: Readonly<Record<string, Readonly<Record<number, CapabilityCodec>>>> = {\n");
     let mut carriers: Vec<_> = CAPABILITIES.iter().map(|capability| capability.of).collect();
     carriers.dedup();

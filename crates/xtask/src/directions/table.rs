@@ -1,0 +1,39 @@
+//! The plan of the house as data: what may import what. ARCHITECTURE.md quotes these tables.
+
+/// Crates from the top down; a crate may depend on those below it.
+pub(super) const CRATES: &[&str] = &["vfio-napi", "vfio-device", "vfio-iommu", "vfio-memory", "vfio-uapi"];
+
+/// External crates that only one crate may name.
+pub(super) const RESERVED: &[(&str, &str)] = &[
+    ("napi", "vfio-napi"),
+    ("napi-derive", "vfio-napi"),
+    ("napi-sys", "vfio-napi"),
+    ("napi-build", "vfio-napi"),
+];
+
+/// Folders and root files of `ts/` from the top down, one row per layer. A module may import from the rows below its own;
+/// neighbours in a row do not import each other.
+pub(super) const LAYERS: &[&[&str]] = &[
+    &["index"],
+    &["host"],
+    &["kvm", "mdev", "iommufd", "spapr", "type1", "pci", "files", "user"],
+    &["group"],
+    &["container"],
+    &["device"],
+    &["memory"],
+    &["sysfs", "native"],
+    &["shape"],
+    &["errors"],
+    &["uapi"],
+];
+
+/// Folders outside the rows: what each may import, and nothing else.
+pub(super) const APART: &[(&str, &[&str])] = &[
+    ("drivers", &["mdev", "device", "shape", "errors", "uapi"]),
+    ("conformance", &["index", "host", "files", "uapi", "errors", "shape"]),
+    ("cli", &["index"]),
+];
+
+/// Which modules may import a folder that stands apart.
+pub(super) const USERS_OF_APART: &[(&str, &[&str])] =
+    &[("drivers", &["index", "conformance"]), ("conformance", &[]), ("cli", &[])];
