@@ -1,1 +1,31 @@
 //! The Node-API binding: one file per native class, nothing but conversion and delegation.
+//!
+//! Two manners of crossing. Macro classes own things and carry what is not hot; a refusal is an exception whose
+//! `code` is the errno's name. The hot handful is in [`raw`]: plain callbacks that know objects by the small
+//! number that a class instance gives out ([`handles`]) and answer with a number, negative for an errno.
+//!
+//! Neighbours: `vfio-device`, `vfio-iommu` and `vfio-memory` below, `ts/native` above.
+
+mod address_space;
+mod borrowed;
+mod debug;
+mod errno;
+mod handles;
+mod memory;
+mod numbers;
+mod object;
+mod raw;
+mod realm;
+mod shared_objects;
+mod v8_memory;
+
+use napi::bindgen_prelude::Object;
+use napi::{Env, JsValue};
+use napi_derive::napi;
+
+/// Completes the exports of one JavaScript environment: its realm and the raw callbacks.
+#[napi(module_exports)]
+pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
+    realm::enter(env.raw())?;
+    raw::export(env.raw(), exports.raw())
+}

@@ -1,0 +1,124 @@
+//! `NativeMemory`: owns a handle to memory that can be mapped.
+
+// UNSAFETY: values of a macro call are passed on to the module that asks the engine about them.
+#![expect(unsafe_code, reason = "passes raw values of the call under way on")]
+
+use std::cell::RefCell;
+
+use napi::bindgen_prelude::{BigInt, Unknown};
+use napi::{Env, JsValue};
+use napi_derive::napi;
+use vfio_memory::Memory;
+use vfio_uapi::Errno;
+
+use crate::errno::{Result, throw};
+use crate::handles::Handle;
+use crate::numbers::u64;
+use crate::object::Object;
+use crate::{shared_objects, v8_memory};
+
+/// Bytes that can be mapped into address spaces and reached by DMA.
+#[napi]
+pub struct NativeMemory {
+    memory: RefCell<Option<(Memory, Handle)>>,
+}
+
+impl NativeMemory {
+    /// Wraps memory for JavaScript.
+    pub(crate) fn wrap(memory: Memory) -> Result<Self> {
+        let handle = Handle::new(Object::Memory(memory.clone())).map_err(throw)?;
+        Ok(Self { memory: RefCell::new(Some((memory, handle))) })
+    }
+
+    fn get(&self) -> Result<Memory> {
+        self.memory.borrow().as_ref().map(|(memory, _)| memory.clone()).ok_or_else(|| throw(Errno::EBADF))
+    }
+}
+
+#[napi]
+impl NativeMemory {
+    /// Allocates private zeroed pages.
+    #[napi(factory, catch_unwind)]
+    pub fn anonymous(length: BigInt) -> Result<Self> {
+        Self::wrap(Memory::anonymous(u64(&length, "length")?).map_err(throw)?)
+    }
+
+    /// Allocates pages behind a descriptor.
+    #[napi(factory, catch_unwind)]
+    pub fn memfd(name: String, length: BigInt) -> Result<Self> {
+        Self::wrap(Memory::memfd(&name, u64(&length, "length")?).map_err(throw)?)
+    }
+
+    /// Takes the bytes of a typed array over a `SharedArrayBuffer`.
+    #[napi(factory, catch_unwind)]
+    pub fn from_shared(env: Env, view: Unknown) -> Result<Self> {
+        // SAFETY: the view is an argument of this call.
+        Self::wrap(unsafe { v8_memory::shared(env.raw(), view.raw()) }?)
+    }
+
+    /// Takes a part of an `ArrayBuffer`.
+    #[napi(factory, catch_unwind)]
+    pub fn from_buffer(env: Env, buffer: Unknown, offset: BigInt, length: BigInt) -> Result<Self> {
+        let (offset, length) = (u64(&offset, "offset")?, u64(&length, "length")?);
+        // SAFETY: the buffer is an argument of this call.
+        Self::wrap(unsafe { v8_memory::buffer(env.raw(), buffer.raw(), offset, length) }?)
+    }
+
+    /// Takes a part of an unshared `WebAssembly.Memory`.
+    #[napi(factory, catch_unwind)]
+    pub fn from_web_assembly(env: Env, wasm: Unknown, offset: BigInt, length: BigInt) -> Result<Self> {
+        let (offset, length) = (u64(&offset, "offset")?, u64(&length, "length")?);
+        // SAFETY: the memory is an argument of this call.
+        Self::wrap(unsafe { v8_memory::web_assembly(env.raw(), wasm.raw(), offset, length) }?)
+    }
+
+    /// Takes memory that another thread shared.
+    #[napi(factory, catch_unwind)]
+    pub fn adopt(token: BigInt) -> Result<Self> {
+        Self::wrap(shared_objects::adopt_memory(u64(&token, "token")?).map_err(throw)?)
+    }
+
+    /// Returns the number by which raw calls know it; zero when closed.
+    #[napi(getter, catch_unwind)]
+    pub fn handle(&self) -> Result<u32> {
+        Ok(self.memory.borrow().as_ref().map_or(0, |(_, handle)| handle.number()))
+    }
+
+    /// Returns the length in bytes.
+    #[napi(getter, catch_unwind)]
+    pub fn length(&self) -> Result<f64> {
+        Ok(self.get()?.len() as f64)
+    }
+
+    /// Returns the descriptor, or -1.
+    #[napi(catch_unwind)]
+    pub fn fd(&self) -> Result<i32> {
+        let memory = self.get()?;
+        #[cfg(target_os = "linux")]
+        if let Some(fd) = memory.fd() {
+            return Ok(std::os::fd::AsRawFd::as_raw_fd(&fd));
+        }
+        drop(memory);
+        Ok(-1)
+    }
+
+    /// Tells whether both mean the same bytes.
+    #[napi(catch_unwind)]
+    pub fn same_object(&self, other: &NativeMemory) -> Result<bool> {
+        Ok(self.get()?.same_object(&other.get()?))
+    }
+
+    /// Leaves the memory for another thread to adopt.
+    #[napi(catch_unwind)]
+    pub fn share(&self) -> Result<BigInt> {
+        Ok(shared_objects::share_memory(self.get()?).into())
+    }
+
+    /// Lets the handle go; mappings keep the bytes.
+    #[napi(catch_unwind)]
+    pub fn close(&self) -> Result<()> {
+        let closed = self.memory.borrow_mut().take();
+        drop(closed);
+        Ok(())
+    }
+}

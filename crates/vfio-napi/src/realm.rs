@@ -1,0 +1,191 @@
+//! One JavaScript environment: the thread it lives on, when it ends, and what must be let go there.
+//!
+//! References to JavaScript values may only be touched on the thread of their environment. One that is dropped
+//! elsewhere goes to the realm's queue, and the realm's thread deletes it at the next turn of its loop. When
+//! the environment ends (a Worker exits) the realm is closed first: from then on nobody gets an address from it.
+
+// UNSAFETY: environments and references are raw handles, checked here for thread and life.
+#![expect(unsafe_code, reason = "owns Node-API references across threads")]
+
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, ThreadId};
+
+use napi::bindgen_prelude::Unknown;
+use napi::{Env, JsValue};
+use napi_derive::napi;
+use napi_sys::{Status, napi_env, napi_ref, napi_value};
+use parking_lot::{Mutex, RwLock};
+
+use crate::errno::{Result, failure};
+
+thread_local! {
+    /// Environments of this thread; there is more than one where a process has several contexts.
+    static REALMS: RefCell<Vec<Arc<Realm>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The JavaScript environment that loaded the addon, once per Worker.
+pub(crate) struct Realm {
+    env: napi_env,
+    thread: ThreadId,
+    /// Tells whether the environment is alive; held for reading while an address from it is in use elsewhere.
+    alive: RwLock<bool>,
+    /// References dropped on other threads.
+    dropped: Mutex<Vec<Reference>>,
+    /// Wakes the thread; valid while alive.
+    waker: napi_sys::napi_threadsafe_function,
+    /// `get buffer` of `WebAssembly.Memory.prototype`.
+    wasm_buffer: OnceLock<Reference>,
+    /// Tells whether shared buffers of this environment live as long as the process.
+    main_thread: AtomicBool,
+}
+
+/// A raw reference on its way to its thread.
+struct Reference(napi_ref);
+
+// SAFETY: the pointer is only used on the thread of the realm.
+unsafe impl Send for Reference {}
+// SAFETY: as above.
+unsafe impl Sync for Reference {}
+// SAFETY: `env`, `wasm_buffer` are only used on `thread`; `waker` is made for other threads.
+unsafe impl Send for Realm {}
+// SAFETY: as above.
+unsafe impl Sync for Realm {}
+
+/// Makes the realm of an environment that loads the addon, and arranges for its end.
+pub(crate) fn enter(env: napi_env) -> napi::Result<()> {
+    let realm = Arc::new(Realm {
+        env,
+        thread: thread::current().id(),
+        alive: RwLock::new(true),
+        dropped: Mutex::default(),
+        waker: waker(env)?,
+        wasm_buffer: OnceLock::new(),
+        main_thread: AtomicBool::new(false),
+    });
+    let data = Arc::as_ptr(&realm).cast_mut().cast::<c_void>();
+    REALMS.with_borrow_mut(|realms| realms.push(realm));
+    // SAFETY: the realm outlives the hook, which is what takes it from the list. Hooks run last in, first
+    // out: the waker, whose own hook is older, is still there when ours runs.
+    check(unsafe { napi_sys::napi_add_env_cleanup_hook(env, Some(leave), data) })
+}
+
+/// Finds the realm of an environment of this thread.
+pub(crate) fn of(env: napi_env) -> Option<Arc<Realm>> {
+    REALMS.with_borrow(|realms| realms.iter().find(|realm| ptr::eq(realm.env, env)).cloned())
+}
+
+unsafe extern "C" fn leave(data: *mut c_void) {
+    let found = REALMS.try_with(|realms| {
+        let mut realms = realms.borrow_mut();
+        let at = realms.iter().position(|realm| ptr::eq(Arc::as_ptr(realm), data.cast()))?;
+        Some(realms.swap_remove(at))
+    });
+    let Ok(Some(realm)) = found else { return };
+    *realm.alive.write() = false;
+    realm.delete_dropped();
+}
+
+impl Realm {
+    /// Tells whether this is the thread of the environment and the environment is alive.
+    pub(crate) fn is_here(&self) -> bool {
+        thread::current().id() == self.thread && *self.alive.read()
+    }
+
+    /// Returns the environment, for use on its thread while [`is_here`](Self::is_here).
+    pub(crate) fn env(&self) -> napi_env {
+        self.env
+    }
+
+    /// Tells whether shared buffers of this environment live as long as the process.
+    pub(crate) fn is_main_thread(&self) -> bool {
+        self.main_thread.load(Ordering::Relaxed)
+    }
+
+    /// Returns the reference to the getter of a `WebAssembly.Memory`'s buffer.
+    pub(crate) fn wasm_buffer(&self) -> Option<napi_ref> {
+        self.wasm_buffer.get().map(|reference| reference.0)
+    }
+
+    /// Holds a value of this environment until [`release`](Self::release).
+    pub(crate) fn hold(&self, value: napi_value) -> Result<napi_ref> {
+        let mut reference = ptr::null_mut();
+        // SAFETY: callers are in a call of this environment.
+        check(unsafe { napi_sys::napi_create_reference(self.env, value, 1, &mut reference) })
+            .map_err(|_| failure("the value cannot be held"))?;
+        Ok(reference)
+    }
+
+    /// Deletes a reference, on its thread: now when this is it, soon when it is not.
+    ///
+    /// # Safety
+    /// `reference` belongs to this environment and is not used again.
+    pub(crate) unsafe fn release(&self, reference: napi_ref) {
+        if thread::current().id() == self.thread {
+            if *self.alive.read() {
+                // SAFETY: the caller's promise; right thread, live environment.
+                unsafe { napi_sys::napi_delete_reference(self.env, reference) };
+            }
+            return;
+        }
+        let alive = self.alive.read();
+        if *alive {
+            self.dropped.lock().push(Reference(reference));
+            let mode = napi_sys::ThreadsafeFunctionCallMode::nonblocking;
+            // SAFETY: alive, so the waker is. A full queue means that it wakes anyway.
+            unsafe { napi_sys::napi_call_threadsafe_function(self.waker, ptr::null_mut(), mode) };
+        }
+    }
+
+    fn delete_dropped(&self) {
+        for Reference(reference) in std::mem::take(&mut *self.dropped.lock()) {
+            // SAFETY: called on the thread of the environment while it still exists.
+            unsafe { napi_sys::napi_delete_reference(self.env, reference) };
+        }
+    }
+}
+
+/// Makes the function that other threads wake this one with. It does not keep the process running.
+fn waker(env: napi_env) -> napi::Result<napi_sys::napi_threadsafe_function> {
+    let mut name = ptr::null_mut();
+    let mut waker = ptr::null_mut();
+    // SAFETY: plain construction in the environment that is registering.
+    unsafe {
+        check(napi_sys::napi_create_string_utf8(env, c"vfio:release".as_ptr(), 12, &mut name))?;
+        let (none, null) = (ptr::null_mut(), ptr::null_mut());
+        check(napi_sys::napi_create_threadsafe_function(
+            env, none, none, name, 1, 1, null, None, null, Some(wake), &mut waker,
+        ))?;
+        check(napi_sys::napi_unref_threadsafe_function(env, waker))?;
+    }
+    Ok(waker)
+}
+
+unsafe extern "C" fn wake(env: napi_env, _function: napi_value, _context: *mut c_void, _data: *mut c_void) {
+    // A null environment means that it is being torn down.
+    if let Some(realm) = (!env.is_null()).then(|| of(env)).flatten() {
+        realm.delete_dropped();
+    }
+}
+
+/// Tells the realm what only JavaScript can look up: the genuine getter of a `WebAssembly.Memory`'s buffer (so
+/// that asking for it later runs no code of the program), and whether this is the main thread.
+#[napi(catch_unwind)]
+pub fn enter_realm(env: Env, wasm_buffer: Option<Unknown>, main_thread: bool) -> Result<()> {
+    let realm = of(env.raw()).ok_or_else(|| failure("the addon was not registered here"))?;
+    realm.main_thread.store(main_thread, Ordering::Relaxed);
+    if let Some(getter) = wasm_buffer {
+        let _ = realm.wasm_buffer.set(Reference(realm.hold(getter.raw())?));
+    }
+    Ok(())
+}
+
+fn check(status: i32) -> napi::Result<()> {
+    if status == Status::napi_ok {
+        return Ok(());
+    }
+    Err(napi::Error::new(status.into(), "the engine refused a call of the addon"))
+}
