@@ -1,0 +1,102 @@
+/**
+ * The machine that the vectors were recorded on, as a simulated host: its topology, bindings and numbers.
+ *
+ * `env.platform` tells the machines apart: without it the x86 one, else the POWER platform of that name.
+ */
+import { Edu, SoftwareHost, type FileHandle } from 'vfio'
+import type { Answer } from './compare.ts'
+import { big, small } from './number.ts'
+import type { Environment } from './scenario.ts'
+
+/** PCI functions by the names that vectors use. */
+const FUNCTIONS: Readonly<Record<string, string>> = {
+  edu: '0000:00:04.0',
+  testdev: '0000:00:05.0',
+  mf0: '0000:00:06.0',
+  mf1: '0000:00:06.1',
+  nvme: '0000:01:00.0',
+  nic: '0000:02:00.0',
+  nv0: '0000:04:01.0',
+  nv1: '0000:04:02.0',
+}
+
+/** A host built for one scenario. */
+export class Machine {
+  readonly host: SoftwareHost
+  readonly #uuids = new Map<string, string>()
+
+  constructor(env: Environment) {
+    if (env.platform !== undefined) throw new Error(`no host plays platform ${env.platform}`)
+    this.host = new SoftwareHost({
+      ...(env.dma_entry_limit === undefined ? {} : { dmaEntryLimit: small(env.dma_entry_limit) }),
+      ...(env.noiommu === undefined ? {} : { noiommu: env.noiommu }),
+    })
+    plugX86(this.host)
+    for (const name of env.unbound ?? []) {
+      this.host.sysfs.write('/sys/bus/pci/drivers/vfio-pci/unbind', FUNCTIONS[name] ?? name)
+    }
+    for (const { name, parent, type, uuid } of env.mdevs ?? []) {
+      this.#uuids.set(name, uuid)
+      this.host.sysfs.write(`/sys/class/mdev_bus/${parent}/mdev_supported_types/${type}/create`, uuid)
+    }
+  }
+
+  /** Fills `{pci:…}`, `{group:…}`, `{cdev:…}` and `{uuid:…}` in. @throws {Error} unknown device */
+  expand(text: string): string {
+    return text.replace(/\{(pci|group|cdev|uuid):([a-z0-9]+)\}/g, (_, kind: string, name: string) => {
+      if (kind === 'uuid') return this.#uuid(name)
+      const address = FUNCTIONS[name]
+      if (kind === 'pci') return address ?? fail(name)
+      const directory =
+        address === undefined ? `/sys/bus/mdev/devices/${this.#uuid(name)}` : `/sys/bus/pci/devices/${address}`
+      if (kind === 'cdev') return this.host.sysfs.list(`${directory}/vfio-dev`)[0] ?? fail(name)
+      return this.host.sysfs.readlink(`${directory}/iommu_group`).split('/').at(-1) ?? fail(name)
+    })
+  }
+
+  /** Tells whether a path of the device or sysfs tree exists. */
+  exists(path: string): boolean {
+    return path.startsWith('/dev/') ? this.host.dev.exists(path) : this.host.sysfs.exists(path)
+  }
+
+  /** File type and permission bits of a path. */
+  mode(path: string): number {
+    return path.startsWith('/dev/') ? this.host.dev.stat(path).mode : this.host.sysfs.stat(path).mode
+  }
+
+  /** Sets the memory and bus-master bits of a device. */
+  enableBusMaster(device: FileHandle): Answer {
+    const at = (7n << 40n) + 4n
+    const command = new Uint8Array(2)
+    device.read(command, at)
+    device.write(Uint8Array.of((command[0] ?? 0) | 6, command[1] ?? 0), at)
+    return { ret: 0 }
+  }
+
+  /** Has the test device copy between memory and its buffer. */
+  dma(device: FileHandle, way: string, iova: bigint, length: number): Answer {
+    const BUFFER = 0x40000n
+    const into = way === 'memory-to-device'
+    const register = (offset: bigint, value: bigint): void => {
+      device.write(new Uint8Array(BigUint64Array.of(value).buffer), offset)
+    }
+    register(0x80n, into ? iova : BUFFER)
+    register(0x88n, into ? BUFFER : iova)
+    register(0x90n, BigInt(length))
+    register(0x98n, into ? 1n : 3n)
+    return { ret: 0 }
+  }
+
+  /** Takes the machine down. */
+  close(): void {
+    this.host.close()
+  }
+
+  #uuid(name: string): string {
+    return this.#uuids.get(name) ?? fail(name)
+  }
+}
+
+function fail(name: string): never {
+  throw new Error(`no device ${name} in this machine`)
+}
