@@ -4,20 +4,61 @@
  * Importing this module never fails and never loads anything; {@link addon} does.
  */
 import { createRequire } from 'node:module'
-import type { Addon } from './addon.ts'
+import { isMainThread } from 'node:worker_threads'
+import { AddressSpaceHandle } from './address-space.ts'
+import type { Addon, NativeLimits } from './addon.ts'
+import type { Binding } from './binding.ts'
+import { memoryClass } from './memory.ts'
+import { target } from './target.ts'
 
 let loaded: Addon | undefined
 
 /**
  * The native addon.
- * @throws {Error} ERR_VFIO_ADDON: there is no addon for this system, or it does not load
+ * @throws {Error} ERR_VFIO_ADDON there is none for this system, or it does not load; the message says what was tried
  */
 export function addon(): Addon {
-  loaded ??= load()
+  loaded ??= makeAddon(load())
   return loaded
 }
 
-function load(): Addon {
+function makeAddon(binding: Binding): Addon {
+  binding.enterRealm(wasmBufferGetter(), isMainThread)
+  return {
+    NativeMemory: memoryClass(binding),
+    NativeAddressSpace: class extends AddressSpaceHandle {
+      constructor(limits: NativeLimits) {
+        super(binding, limits)
+      }
+    },
+    debugPanic: (message) => binding.debugPanic(message),
+  } as unknown as Addon
+}
+
+/** The engine's own getter, taken before the program could replace it. */
+function wasmBufferGetter(): (() => unknown) | undefined {
+  const wasm = (globalThis as { WebAssembly?: { Memory: { prototype: object } } }).WebAssembly
+  return wasm && Object.getOwnPropertyDescriptor(wasm.Memory.prototype, 'buffer')?.get
+}
+
+function load(): Binding {
   const require = createRequire(import.meta.url)
-  return require('../../native/vfio.linux-x64-gnu.node') as Addon
+  const name = target()
+  const candidates = [`../../native/vfio.${name}.node`, `vfio-${name}`]
+  const words: string[] = []
+  for (const candidate of candidates) {
+    try {
+      return require(candidate) as Binding
+    } catch (error) {
+      const firstLine = String((error as Error)?.message ?? error).split('\n', 1)[0]
+      words.push(`  ${candidate}: ${firstLine}`)
+    }
+  }
+  const message = [
+    `The native part of vfio does not load on ${name} (Node ${process.version}). Tried:`,
+    ...words,
+    `In a clone, build it with "npm run build:native" (needs a Rust toolchain).`,
+    `As a dependency, reinstall without --omit=optional, so that npm fetches vfio-${name}.`,
+  ].join('\n')
+  throw Object.assign(new Error(message), { code: 'ERR_VFIO_ADDON' })
 }

@@ -1,0 +1,208 @@
+/**
+ * Memory that can be mapped for DMA: pages of this package, a memfd, or JavaScript's own buffers.
+ *
+ * The bytes are reached by copies and by typed accessors, never through a view: some runtimes refuse views on memory that
+ * is not theirs. Others (a device, another thread or process) may change the bytes at any moment; an aligned access of up to
+ * eight bytes is one access, longer copies are not atomic. Integers are little endian, as devices expect them.
+ */
+import { invalidArgType, invalidArgValue, VfioError } from '../errors.ts'
+import type { NativeMemory, NativeMemoryKind, NativeMemorySource, NativeStatus } from '../native/addon.ts'
+import { addon } from '../native/load.ts'
+import { syscall } from '../native/syscall.ts'
+import { bytes, text, u32, u64, type U64 } from '../shape.ts'
+
+/** How {@link HostMemory.allocate} gets its pages. */
+export interface AllocateOptions {
+  /** `'anonymous'` (default): private to this process; `'memfd'`: behind a descriptor that other processes can map (Linux). */
+  kind?: 'anonymous' | 'memfd'
+  /** Name of a memfd, as `/proc` shows it. */
+  name?: string
+}
+
+/** Which part of a buffer {@link HostMemory.from} takes, in bytes; default: all from `offset` on. */
+export interface BufferPart {
+  offset?: U64
+  length?: U64
+}
+
+/** Bytes that hold still or that another memory holds. */
+export type ByteSource = ArrayBufferView | ArrayBuffer | SharedArrayBuffer
+
+/**
+ * Memory that can be mapped for DMA.
+ *
+ * `close()` lets this handle go; what is mapped stays reachable for devices until it is unmapped. A handle that is forgotten
+ * is let go when it is collected.
+ */
+export class HostMemory {
+  readonly #native: NativeMemory
+
+  private constructor(native: NativeMemory) {
+    this.#native = native
+  }
+
+  /**
+   * Allocates zeroed memory; `size` in bytes is rounded up to whole pages of 4 KiB.
+   * @throws {VfioError} EINVAL zero bytes; ENOMEM; EMFILE; EOPNOTSUPP memfd where the system has none
+   */
+  static allocate(size: U64, options: AllocateOptions = {}): HostMemory {
+    const length = u64(size, 'size')
+    const { kind = 'anonymous', name = 'vfio' } = options
+    if (kind !== 'anonymous' && kind !== 'memfd')
+      throw invalidArgValue('options.kind', `must be 'anonymous' or 'memfd'`)
+    const { NativeMemory } = addon()
+    return new HostMemory(
+      kind === 'memfd'
+        ? syscall('HostMemory.allocate', () => NativeMemory.memfd(text(name, 'options.name'), length))
+        : syscall('HostMemory.allocate', () => NativeMemory.anonymous(length)),
+    )
+  }
+
+  /**
+   * Makes JavaScript's own memory mappable: a buffer, a view on one, or a `WebAssembly.Memory`; it is referenced as long as
+   * it is mapped.
+   *
+   * Shared memory works from any thread. A plain `ArrayBuffer` or an unshared `WebAssembly.Memory` works on this JavaScript
+   * thread only; one that is transferred away, or shrunk below an access, answers EFAULT.
+   * @throws {VfioError} EINVAL the part is empty or not inside the buffer
+   */
+  static from(source: NativeMemorySource | ArrayBufferView, part: BufferPart = {}): HostMemory {
+    const view = ArrayBuffer.isView(source)
+    const buffer = view ? (source.buffer as ArrayBuffer | SharedArrayBuffer) : source
+    const size = BigInt(view ? source.byteLength : byteLengthOf(source))
+    const offset = u64(part.offset ?? 0, 'part.offset')
+    const length = part.length === undefined ? (offset < size ? size - offset : 0n) : u64(part.length, 'part.length')
+    if (length === 0n || offset + length > size) {
+      throw new VfioError('EINVAL', 'HostMemory.from', { reason: 'the part is empty or not inside the buffer' })
+    }
+    const start = offset + BigInt(view ? source.byteOffset : 0)
+    return new HostMemory(syscall('HostMemory.from', () => addon().NativeMemory.fromBuffer(buffer, start, length)))
+  }
+
+  /** Wraps native memory, such as another Worker shared or a region mapping gave. */
+  static fromNative(native: NativeMemory): HostMemory {
+    return new HostMemory(native)
+  }
+
+  /** The native memory, for address spaces. */
+  get native(): NativeMemory {
+    return this.#native
+  }
+
+  /** Size in bytes. */
+  get byteLength(): number {
+    return this.#native.length
+  }
+
+  /** Where the bytes come from. */
+  get kind(): NativeMemoryKind {
+    return this.#native.kind
+  }
+
+  /** The descriptor behind a memfd, undefined where there is none. It belongs to the memory: do not close it. @throws {VfioError} EBADF */
+  get fd(): number | undefined {
+    const fd = syscall('HostMemory.fd', () => this.#native.fd())
+    return fd < 0 ? undefined : fd
+  }
+
+  /** Copies `length` bytes at `offset` into a new array. @throws {VfioError} EFAULT outside or gone; EBADF */
+  read(offset: U64, length: number): Uint8Array {
+    if (u32(length, 'length') > this.byteLength) throw VfioError.fromStatus(-14, 'HostMemory.read', outside(offset))
+    const into = new Uint8Array(length)
+    this.#done(this.#native.read(offset, into), 'HostMemory.read', offset)
+    return into
+  }
+
+  /** Copies `from` to `offset`. @throws {VfioError} EFAULT outside or gone; EBADF */
+  write(offset: U64, from: ByteSource): void {
+    this.#done(this.#native.write(offset, bytes(from, 'from')), 'HostMemory.write', offset)
+  }
+
+  /** Fills `into` (an array or a view) with the bytes at `offset`. @throws {VfioError} EFAULT outside or gone; EBADF */
+  copyTo(into: ByteSource, offset: U64 = 0): void {
+    this.#done(this.#native.read(offset, bytes(into, 'into')), 'HostMemory.copyTo', offset)
+  }
+
+  /**
+   * Copies `length` bytes (default: all of the smaller one) from another memory, which may be this one.
+   * @throws {VfioError} EFAULT outside or gone; EBADF
+   */
+  copyFrom(source: HostMemory, part: { offset?: U64; sourceOffset?: U64; length?: U64 } = {}): void {
+    if (!(source instanceof HostMemory)) throw invalidArgType('source', 'a HostMemory', source)
+    const { offset = 0, sourceOffset = 0, length = Math.min(this.byteLength, source.byteLength) } = part
+    const status = source.#native.copy(sourceOffset, this.#native, offset, length)
+    this.#done(status, 'HostMemory.copyFrom', offset)
+  }
+
+  /** Sets `length` bytes (default: all behind `offset`) to `value`, an integer of 8 bits. @throws {VfioError} EFAULT; EBADF */
+  fill(value: number, offset: U64 = 0, length: U64 = BigInt(this.byteLength) - u64(offset, 'offset')): void {
+    this.#done(this.#native.fill(offset, length < 0 ? 0 : length, value), 'HostMemory.fill', offset)
+  }
+
+  /** The 8-bit value at `offset`. @throws {VfioError} EFAULT outside or gone; EBADF */
+  readU8(offset: U64): number {
+    return this.#done(this.#native.readU8(offset), 'HostMemory.readU8', offset)
+  }
+
+  /** The 16-bit value at `offset`. @throws {VfioError} EFAULT outside or gone; EBADF */
+  readU16(offset: U64): number {
+    return this.#done(this.#native.readU16(offset), 'HostMemory.readU16', offset)
+  }
+
+  /** The 32-bit value at `offset`. @throws {VfioError} EFAULT outside or gone; EBADF */
+  readU32(offset: U64): number {
+    return this.#done(this.#native.readU32(offset), 'HostMemory.readU32', offset)
+  }
+
+  /** The 64-bit value at `offset`. @throws {VfioError} EFAULT outside or gone; EBADF */
+  readU64(offset: U64): bigint {
+    const value = this.#native.readU64(offset)
+    if (value < 0n) throw VfioError.fromStatus(Number(value), 'HostMemory.readU64', outside(offset))
+    return value
+  }
+
+  /** Stores an 8-bit value. @throws {VfioError} EFAULT outside or gone; EBADF */
+  writeU8(offset: U64, value: number): void {
+    this.#done(this.#native.writeU8(offset, value), 'HostMemory.writeU8', offset)
+  }
+
+  /** Stores a 16-bit value. @throws {VfioError} EFAULT outside or gone; EBADF */
+  writeU16(offset: U64, value: number): void {
+    this.#done(this.#native.writeU16(offset, value), 'HostMemory.writeU16', offset)
+  }
+
+  /** Stores a 32-bit value. @throws {VfioError} EFAULT outside or gone; EBADF */
+  writeU32(offset: U64, value: number): void {
+    this.#done(this.#native.writeU32(offset, value), 'HostMemory.writeU32', offset)
+  }
+
+  /** Stores a 64-bit value. @throws {VfioError} EFAULT outside or gone; EBADF */
+  writeU64(offset: U64, value: U64): void {
+    this.#done(this.#native.writeU64(offset, value), 'HostMemory.writeU64', offset)
+  }
+
+  /** Lets the handle go (idempotent). */
+  close(): void {
+    this.#native.close()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  #done(status: NativeStatus, operation: string, offset: U64): number {
+    if (status < 0) throw VfioError.fromStatus(status, operation, outside(offset))
+    return status
+  }
+}
+
+function outside(offset: U64): { address: bigint } {
+  return { address: u64(offset, 'offset') }
+}
+
+function byteLengthOf(source: unknown): number {
+  if (source instanceof ArrayBuffer || source instanceof SharedArrayBuffer) return source.byteLength
+  const buffer = (source as { buffer?: unknown } | null)?.buffer
+  if (buffer instanceof ArrayBuffer || buffer instanceof SharedArrayBuffer) return buffer.byteLength
+  throw invalidArgType('source', 'an ArrayBuffer, SharedArrayBuffer, view or WebAssembly.Memory', source)
+}

@@ -1,0 +1,89 @@
+/** Native address spaces as callers see them. */
+import { invalidArgType } from '../errors.ts'
+import { flag, u64, type U64 } from '../shape.ts'
+import type { NativeAddressSpace, NativeLimits, NativeMapRequest } from './addon.ts'
+import type { Binding, BindingAddressSpace } from './binding.ts'
+import { MemoryHandle } from './memory.ts'
+
+/** The one implementation of {@link NativeAddressSpace}. */
+export class AddressSpaceHandle implements NativeAddressSpace {
+  readonly #raw: Binding
+  readonly #owner: BindingAddressSpace
+  #handle: number
+
+  constructor(raw: Binding, limits: NativeLimits) {
+    const memlock = u64(limits?.memlock, 'limits.memlock')
+    this.#raw = raw
+    this.#owner = new raw.NativeAddressSpace(memlock, flag(limits.capIpcLock, 'limits.capIpcLock', false))
+    this.#handle = this.#owner.handle
+  }
+
+  /** The handle of `mm` for a raw call. @throws {TypeError} it is not ours */
+  static handleOf(mm: unknown, name: string): number {
+    if (typeof mm !== 'object' || mm === null || !(#handle in mm)) {
+      throw invalidArgType(name, 'a native address space', mm)
+    }
+    return mm.#handle
+  }
+
+  map(request: NativeMapRequest): bigint {
+    const { hint, align, memory, offset, length, read, write } = request
+    return this.#owner.map(
+      hint === undefined ? undefined : u64(hint, 'hint'),
+      u64(align ?? 0n, 'align'),
+      MemoryHandle.handleOf(memory, 'memory'),
+      u64(offset, 'offset'),
+      u64(length, 'length'),
+      prot(read, write),
+    )
+  }
+
+  unmap(address: U64, length: U64): void {
+    this.#owner.unmap(u64(address, 'address'), u64(length, 'length'))
+  }
+
+  protect(address: U64, length: U64, read: boolean, write: boolean): void {
+    this.#owner.protect(u64(address, 'address'), u64(length, 'length'), prot(read, write))
+  }
+
+  mlock(address: U64, length: U64): void {
+    this.#owner.mlock(u64(address, 'address'), u64(length, 'length'))
+  }
+
+  munlock(address: U64, length: U64): void {
+    this.#owner.munlock(u64(address, 'address'), u64(length, 'length'))
+  }
+
+  read(address: U64, into: Uint8Array): number {
+    return this.#raw.addressSpaceRead(this.#handle, address, into)
+  }
+
+  write(address: U64, from: Uint8Array): number {
+    return this.#raw.addressSpaceWrite(this.#handle, address, from)
+  }
+
+  setLimit(bytes: U64): void {
+    this.#owner.setLimits(u64(bytes, 'bytes'), undefined)
+  }
+
+  setCapIpcLock(capable: boolean): void {
+    this.#owner.setLimits(undefined, flag(capable, 'capable', false))
+  }
+
+  lockedVm(): bigint {
+    return this.#owner.lockedVm()
+  }
+
+  pinnedVm(): bigint {
+    return this.#owner.pinnedVm()
+  }
+
+  close(): void {
+    this.#handle = 0
+    this.#owner.close()
+  }
+}
+
+function prot(read: boolean, write: boolean): number {
+  return (flag(read, 'read', false) ? 1 : 0) | (flag(write, 'write', false) ? 2 : 0)
+}
