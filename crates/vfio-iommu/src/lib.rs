@@ -1,12 +1,16 @@
 //! What a DMA address means: I/O page tables, the pin ledger and the type1 domain.
 //!
 //! * [`DmaSpace`]: the device's view: read, write, atomics, faults.
+//! * [`IoPageTable`]: host memory by device address, for lock-free readers.
 //! * [`IovaRange`]: inclusive ranges of device addresses.
 //!
 //! Neighbours: `vfio-memory` below, `vfio-device` above.
 
 mod addr;
+mod epoch;
+mod page_table;
 mod space;
 
 pub use addr::{Iova, IovaRange};
+pub use page_table::{Editor, IoPageTable, Reader};
 pub use space::{Access, DmaFault, DmaSpace, FaultReason, Translation};

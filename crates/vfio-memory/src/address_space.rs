@@ -107,7 +107,7 @@ impl AddressSpace {
     /// `EINVAL` address not page aligned; `ENOMEM` a hole in the range; `EACCES` writing asked of read-only
     /// memory. Nothing is changed then.
     pub fn protect(&self, addr: u64, len: u64, prot: Prot) -> Result<(), Errno> {
-        if len == 0 && addr % PAGE_SIZE == 0 {
+        if len == 0 && addr.is_multiple_of(PAGE_SIZE) {
             return Ok(());
         }
         let end = whole_range(addr, len)?;
@@ -242,12 +242,12 @@ fn pages_of(len: u64) -> u64 {
 /// Returns the end of a page-aligned, non-empty user range.
 fn page_range(addr: u64, len: u64) -> Option<u64> {
     let end = addr.checked_add(len.checked_next_multiple_of(PAGE_SIZE)?)?;
-    (addr % PAGE_SIZE == 0 && len != 0 && end <= TASK_SIZE).then_some(end)
+    (addr.is_multiple_of(PAGE_SIZE) && len != 0 && end <= TASK_SIZE).then_some(end)
 }
 
 /// As [`page_range`], with the errors of `mprotect`.
 fn whole_range(addr: u64, len: u64) -> Result<u64, Errno> {
-    if addr % PAGE_SIZE != 0 {
+    if !addr.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL);
     }
     page_range(addr, len).ok_or(Errno::ENOMEM)

@@ -21,9 +21,9 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fen
 pub unsafe fn read(shared: *const u8, into: *mut u8, len: usize) {
     // SAFETY: the caller's promise, with alignment checked before each one-word access.
     unsafe {
-        if len == 8 && shared.addr() % 8 == 0 {
+        if len == 8 && shared.addr().is_multiple_of(8) {
             into.cast::<u64>().write_unaligned(load_u64(shared));
-        } else if len == 4 && shared.addr() % 4 == 0 {
+        } else if len == 4 && shared.addr().is_multiple_of(4) {
             into.cast::<u32>().write_unaligned(load_u32(shared));
         } else if len > 8 {
             ptr::copy_nonoverlapping(shared, into, len);
@@ -43,9 +43,9 @@ pub unsafe fn read(shared: *const u8, into: *mut u8, len: usize) {
 pub unsafe fn write(shared: *mut u8, from: *const u8, len: usize) {
     // SAFETY: the caller's promise, with alignment checked before each one-word access.
     unsafe {
-        if len == 8 && shared.addr() % 8 == 0 {
+        if len == 8 && shared.addr().is_multiple_of(8) {
             store_u64(shared, from.cast::<u64>().read_unaligned());
-        } else if len == 4 && shared.addr() % 4 == 0 {
+        } else if len == 4 && shared.addr().is_multiple_of(4) {
             store_u32(shared, from.cast::<u32>().read_unaligned());
         } else if len > 8 {
             fence(Ordering::Release);
@@ -64,9 +64,9 @@ pub unsafe fn write(shared: *mut u8, from: *const u8, len: usize) {
 pub unsafe fn between(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: the caller's promise; a word is only used for one where both sides are aligned.
     unsafe {
-        if len == 8 && (from.addr() | to.addr()) % 8 == 0 {
+        if len == 8 && (from.addr() | to.addr()).is_multiple_of(8) {
             store_u64(to, load_u64(from));
-        } else if len == 4 && (from.addr() | to.addr()) % 4 == 0 {
+        } else if len == 4 && (from.addr() | to.addr()).is_multiple_of(4) {
             store_u32(to, load_u32(from));
         } else {
             ptr::copy(from, to, len);

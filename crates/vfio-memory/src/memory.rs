@@ -154,6 +154,20 @@ impl Memory {
         Arc::as_ptr(&self.0).addr()
     }
 
+    /// Returns how many handles to these bytes exist, this one included.
+    pub fn handles(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
+    /// Tells at which host address `len` bytes at `offset` lie now; a diagnostic, not to be dereferenced.
+    ///
+    /// # Errors
+    /// `EFAULT` out of range, detached, shrunk, or asked on the wrong thread.
+    pub fn locate(&self, offset: u64, len: u64) -> Result<u64, Errno> {
+        let len = usize::try_from(len).map_err(|_| Errno::EFAULT)?;
+        Ok(self.reach(offset, len)?.addr() as u64)
+    }
+
     /// Returns the address of `len` bytes at `offset`, valid until the calling thread next runs foreign code.
     ///
     /// # Errors

@@ -1,0 +1,1 @@
+//! The protocol under every interleaving.

@@ -1,0 +1,150 @@
+//! The slots of this process: one per thread that ever read, kept in a list that only grows.
+//!
+//! A thread that ends gives its slot to the next one, so there are as many as ever were alive together.
+
+// UNSAFETY: slots are leaked on purpose and reached through a list of raw pointers.
+#![expect(unsafe_code, reason = "walks a list of leaked slots")]
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering, fence};
+use std::time::Duration;
+
+use super::barrier;
+use super::protocol::Slot;
+
+/// A thread's place in the list. Neighbours in memory belong to other threads, so each has its own lines.
+#[repr(align(128))]
+struct Seat {
+    slot: Slot,
+    taken: AtomicBool,
+    next: *const Seat,
+}
+
+// SAFETY: `next` is written before the seat is published and never after; the rest is atomic.
+unsafe impl Sync for Seat {}
+
+static SEATS: AtomicPtr<Seat> = AtomicPtr::new(ptr::null_mut());
+
+thread_local! {
+    /// The thread's seat, null before its first read. Without a destructor, so reaching it is one load.
+    static SEAT: Cell<Option<&'static Seat>> = const { Cell::new(None) };
+    /// How many guards the thread holds.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// Gives the seat back when the thread ends.
+    static TENANT: Tenant = const { Tenant };
+}
+
+struct Tenant;
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        if let Some(seat) = SEAT.take() {
+            seat.taken.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// Keeps the calling thread inside; while one exists, nothing the thread can see in a table is freed.
+pub(crate) struct Guard {
+    seat: &'static Seat,
+    /// The seat belongs to the thread.
+    _thread: PhantomData<*const ()>,
+}
+
+/// Steps in. Guards nest; only the first and the last of a thread cost anything.
+#[inline]
+pub(crate) fn enter() -> Guard {
+    let seat = match SEAT.get() {
+        Some(seat) => seat,
+        None => sit_down(),
+    };
+    let depth = DEPTH.get();
+    DEPTH.set(depth + 1);
+    if depth == 0 {
+        seat.slot.step_in();
+        barrier::light();
+    }
+    Guard { seat, _thread: PhantomData }
+}
+
+/// Finds the thread's seat at its first read.
+#[cold]
+fn sit_down() -> &'static Seat {
+    barrier::prepare();
+    let seat = take_seat();
+    SEAT.set(Some(seat));
+    // A thread that reads while its thread-locals are being destroyed keeps the seat for good.
+    let _ = TENANT.try_with(|_| ());
+    seat
+}
+
+impl Drop for Guard {
+    #[inline]
+    fn drop(&mut self) {
+        let depth = DEPTH.get() - 1;
+        DEPTH.set(depth);
+        if depth == 0 {
+            self.seat.slot.step_out();
+        }
+    }
+}
+
+/// Waits until no other thread is left inside that came in before the call.
+///
+/// Returns false when the calling thread is inside itself: it cannot wait for that, so what it unlinked must
+/// not be freed yet, though nobody else can reach it any more.
+pub(crate) fn synchronize() -> bool {
+    let own = SEAT.get().map_or(ptr::null(), ptr::from_ref);
+    let others = || seats().filter(|seat| !ptr::eq(*seat, own) && seat.taken.load(Ordering::Acquire));
+    // Pairs with the fence in `take_seat`: a thread whose seat we miss here sees what we unlinked.
+    fence(Ordering::SeqCst);
+    if others().next().is_some() {
+        barrier::heavy();
+        others().for_each(|seat| seat.slot.wait_out(pause));
+    }
+    DEPTH.get() == 0
+}
+
+/// Spins first, since a copy is short, then lets the reader have the processor.
+fn pause(round: u32) {
+    match round {
+        0..64 => std::hint::spin_loop(),
+        64..256 => std::thread::yield_now(),
+        _ => std::thread::sleep(Duration::from_micros(50)),
+    }
+}
+
+fn seats() -> impl Iterator<Item = &'static Seat> {
+    let mut at = SEATS.load(Ordering::Acquire).cast_const();
+    std::iter::from_fn(move || {
+        // SAFETY: seats in the list are leaked, so valid for ever, and complete before they are published.
+        let seat = unsafe { at.as_ref() }?;
+        at = seat.next;
+        Some(seat)
+    })
+}
+
+/// Takes a free seat, or adds one.
+fn take_seat() -> &'static Seat {
+    let take =
+        |seat: &&Seat| seat.taken.compare_exchange(false, true, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+    let seat = seats().find(take).unwrap_or_else(add_seat);
+    // A writer that did not see the seat taken has unlinked before this fence, so we see that.
+    fence(Ordering::SeqCst);
+    seat
+}
+
+fn add_seat() -> &'static Seat {
+    let mut head = SEATS.load(Ordering::Acquire);
+    let seat = Seat { slot: Slot::new(), taken: AtomicBool::new(true), next: head };
+    let seat = Box::into_raw(Box::new(seat));
+    while let Err(seen) = SEATS.compare_exchange_weak(head, seat, Ordering::SeqCst, Ordering::Acquire) {
+        head = seen;
+        // SAFETY: the seat is not published yet, so it is ours alone.
+        unsafe { (*seat).next = head };
+    }
+    // SAFETY: just made and never freed.
+    unsafe { &*seat }
+}

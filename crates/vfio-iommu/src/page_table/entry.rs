@@ -1,0 +1,144 @@
+//! What a slot of the table holds: 64 bits, read and written as one.
+//!
+//! ```text
+//!  63     62    61     60      59        58      57..55  54..52  51..0
+//!  TABLE  READ  WRITE  DIRECT  INDIRECT  BUCKET  level   0       address
+//! ```
+//!
+//! A leaf is `DIRECT` (the address is the host's, of the first byte of what the slot covers; no alignment is
+//! asked) or `INDIRECT` (the address is that of a `Detachable`, asked at each access), with its rights. A
+//! `TABLE` carries its own level, so the root can be of any height. Zero is "nothing here". The test of an
+//! access on the fast path is one mask and one comparison: `DIRECT` and the right.
+
+use vfio_memory::Prot;
+
+/// Slots of a table: 2^9.
+pub(super) const FANOUT: usize = 512;
+const FANOUT_BITS: u32 = FANOUT.ilog2();
+/// The smallest thing that can be mapped.
+pub(super) const PAGE_BITS: u32 = 12;
+/// The highest level, whose table covers all 64 bits.
+pub(super) const TOP_LEVEL: u32 = 5;
+/// What the slot above the highest table would cover: everything.
+pub(super) const ROOT_BITS: u32 = level_bits(TOP_LEVEL + 1);
+
+const TABLE: u64 = 1 << 63;
+const READ: u64 = 1 << 62;
+const WRITE: u64 = 1 << 61;
+const DIRECT: u64 = 1 << 60;
+const INDIRECT: u64 = 1 << 59;
+const BUCKET: u64 = 1 << 58;
+const LEVEL_SHIFT: u32 = 55;
+const ADDRESS: u64 = (1 << 52) - 1;
+
+/// Returns how many address bits one slot of a table at `level` covers.
+#[inline]
+pub(super) const fn level_bits(level: u32) -> u32 {
+    PAGE_BITS + FANOUT_BITS * level
+}
+
+/// Returns the lowest level whose table covers `last`.
+pub(super) const fn level_for(last: u64) -> u32 {
+    let mut level = 0;
+    while level < TOP_LEVEL && last >> level_bits(level) >> FANOUT_BITS != 0 {
+        level += 1;
+    }
+    level
+}
+
+/// Holds the content of one slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry(pub(super) u64);
+
+impl Entry {
+    pub(super) const EMPTY: Self = Self(0);
+
+    /// Makes a leaf of host memory; `None` when the address has more than 52 bits.
+    pub(super) fn direct(host: u64, prot: Prot) -> Option<Self> {
+        (host <= ADDRESS).then_some(Self(DIRECT | rights(prot) | host))
+    }
+
+    /// Makes a leaf of detachable memory; `None` when the address has more than 52 bits.
+    pub(super) fn indirect(detachable: u64, prot: Prot) -> Option<Self> {
+        (detachable <= ADDRESS).then_some(Self(INDIRECT | rights(prot) | detachable))
+    }
+
+    /// Makes a link to a table; `None` when the address has more than 52 bits.
+    pub(super) fn table(address: u64, level: u32) -> Option<Self> {
+        (address <= ADDRESS).then_some(Self(TABLE | u64::from(level) << LEVEL_SHIFT | address))
+    }
+
+    /// Makes a link to a bucket; `None` when the address has more than 52 bits.
+    pub(super) fn bucket(address: u64) -> Option<Self> {
+        (address <= ADDRESS).then_some(Self(BUCKET | address))
+    }
+
+    #[inline]
+    pub(super) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    #[inline]
+    pub(super) const fn is_table(self) -> bool {
+        self.0 & TABLE != 0
+    }
+
+    #[inline]
+    pub(super) const fn is_bucket(self) -> bool {
+        self.0 & BUCKET != 0
+    }
+
+    #[inline]
+    pub(super) const fn is_direct(self) -> bool {
+        self.0 & DIRECT != 0
+    }
+
+    #[inline]
+    pub(super) const fn is_leaf(self) -> bool {
+        self.0 & (DIRECT | INDIRECT) != 0
+    }
+
+    /// Tells whether this is a leaf with the right.
+    #[inline]
+    pub(super) const fn allows(self, need: Need) -> bool {
+        self.0 & need.0 == need.0
+    }
+
+    /// Tells whether this is a leaf of host memory with the right.
+    #[inline]
+    pub(super) const fn allows_direct(self, need: Need) -> bool {
+        self.0 & (need.0 | DIRECT) == need.0 | DIRECT
+    }
+
+    #[inline]
+    pub(super) const fn address(self) -> u64 {
+        self.0 & ADDRESS
+    }
+
+    /// Returns the level of the table this links to.
+    #[inline]
+    pub(super) const fn level(self) -> u32 {
+        (self.0 >> LEVEL_SHIFT) as u32 & 7
+    }
+
+    /// Returns the leaf for what lies `by` bytes further on in the same mapping.
+    #[inline]
+    pub(super) const fn advance(self, by: u64) -> Self {
+        if self.is_direct() { Self(self.0 + by) } else { self }
+    }
+}
+
+/// The right that an access needs, as a mask.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Need(u64);
+
+impl Need {
+    pub(super) const READ: Self = Self(READ);
+    pub(super) const WRITE: Self = Self(WRITE);
+}
+
+fn rights(prot: Prot) -> u64 {
+    let read = if prot.contains(Prot::READ) { READ } else { 0 };
+    let write = if prot.contains(Prot::WRITE) { WRITE } else { 0 };
+    read | write
+}
