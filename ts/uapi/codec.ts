@@ -120,7 +120,7 @@ export function struct<F extends Fields>(name: string, size: number, fields: F):
 }
 
 function window(bytes: Uint8Array, at: number, size: number, name: string): DataView {
-  if (at < 0 || at + size > bytes.byteLength) {
+  if (!(at >= 0 && at + size <= bytes.byteLength)) {
     throw new RangeError(`${name} has ${size} bytes; ${Math.max(0, bytes.byteLength - at)} are left at ${at}`)
   }
   return new DataView(bytes.buffer, bytes.byteOffset + at, size)
