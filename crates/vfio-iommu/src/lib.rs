@@ -1,6 +1,7 @@
 //! What a DMA address means: I/O page tables, the pin ledger and the type1 domain.
 //!
 //! * [`DmaSpace`]: the device's view: read, write, atomics, faults.
+//! * [`FaultLog`]: refused DMAs, explained.
 //! * [`IoPageTable`]: host memory by device address, for lock-free readers.
 //! * [`IovaRange`]: inclusive ranges of device addresses.
 //!
@@ -8,9 +9,11 @@
 
 mod addr;
 mod epoch;
+mod fault;
 mod page_table;
 mod space;
 
 pub use addr::{Iova, IovaRange};
+pub use fault::{FaultContext, FaultListener, FaultLog, FaultRecord, MapChange, MapEvent, MapHistory};
 pub use page_table::{Editor, IoPageTable, Reader};
-pub use space::{Access, DmaFault, DmaSpace, FaultReason, Translation};
+pub use space::{Access, DmaFault, DmaSpace, FaultReason, ReadDone, Translation, WriteDone};

@@ -119,6 +119,12 @@ pub struct Translation {
     pub len: u64,
 }
 
+/// Takes the bytes of a submitted read.
+pub type ReadDone = Box<dyn FnOnce(Result<Vec<u8>, DmaFault>) + Send>;
+
+/// Takes the result of a submitted write.
+pub type WriteDone = Box<dyn FnOnce(Result<(), DmaFault>) + Send>;
+
 /// Lets a device reach memory by its own addresses.
 ///
 /// An access translates and copies inside one epoch of the table behind it, so when an unmap has returned no
@@ -171,6 +177,22 @@ pub trait DmaSpace: Send + Sync {
     /// # Errors
     /// The reason for which an access would be refused.
     fn translate(&self, iova: Iova, access: Access) -> Result<Translation, DmaFault>;
+
+    /// Reads `len` bytes and hands them to `done`: at once, or when the memory's owner has answered.
+    ///
+    /// Works on every kind of memory. `done` may run on another thread, and is never run inside an epoch.
+    fn submit_read(&self, iova: Iova, len: usize, done: ReadDone) {
+        let mut bytes = vec![0; len];
+        let result = self.read(iova, &mut bytes);
+        done(result.map(|()| bytes));
+    }
+
+    /// Writes `data` and tells `done`: at once, or when the memory's owner has answered.
+    ///
+    /// Works on every kind of memory. `done` may run on another thread, and is never run inside an epoch.
+    fn submit_write(&self, iova: Iova, data: Vec<u8>, done: WriteDone) {
+        done(self.write(iova, &data));
+    }
 
     /// Pins pages for a driver that keeps them (`vfio_pin_pages`), until
     /// [`unpin_pages`](Self::unpin_pages).

@@ -124,7 +124,7 @@ proptest! {
                 Step::Look { at } => compare(&table, &model, at + 8),
             }
         }
-        for (page, _) in &model.pages {
+        for page in model.pages.keys() {
             compare(&table, &model, page * PAGE_SIZE);
         }
         let pages: Vec<u64> = model.pages.keys().copied().collect();
