@@ -29,12 +29,8 @@ pub(super) const LAYERS: &[&[&str]] = &[
 ];
 
 /// Folders outside the rows: what each may import, and nothing else.
-pub(super) const APART: &[(&str, &[&str])] = &[
-    ("drivers", &["mdev", "device", "shape", "errors", "uapi"]),
-    ("conformance", &["index", "host", "files", "uapi", "errors", "shape"]),
-    ("cli", &["index"]),
-];
+pub(super) const APART: &[(&str, &[&str])] =
+    &[("drivers", &["mdev", "device", "shape", "errors", "uapi"]), ("cli", &["index"])];
 
 /// Which modules may import a folder that stands apart.
-pub(super) const USERS_OF_APART: &[(&str, &[&str])] =
-    &[("drivers", &["index", "conformance"]), ("conformance", &[]), ("cli", &[])];
+pub(super) const USERS_OF_APART: &[(&str, &[&str])] = &[("drivers", &["index"]), ("cli", &[])];
