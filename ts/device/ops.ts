@@ -5,7 +5,9 @@
  * function) implement the same interface. An absent member means that the driver left the callback NULL. Refusals are
  * thrown as {@link VfioError}. Source: `struct vfio_device_ops`, `Documentation/driver-api/vfio.rst`.
  */
+import type { NativeDma, NativeMemory } from '../native/addon.ts'
 import type { ErrnoName } from '../uapi/errno.ts'
+import type { HotResetProvider } from './hot-reset.ts'
 
 /** An event counter that interrupts are delivered through: an eventfd on Linux. */
 export interface EventTarget64 {
@@ -70,6 +72,8 @@ export interface IrqSetRequest {
 /** Memory behind a part of a region, as `mmap` gives it: accesses of 1, 2, 4 or 8 bytes at `offset` into the mapping. */
 export interface RegionMapping {
   readonly length: bigint
+  /** The memory itself, where accesses reach no device model: a process can then use the mapping as memory. */
+  readonly memory?: NativeMemory | undefined
   read(offset: bigint, width: 1 | 2 | 4 | 8): bigint
   write(offset: bigint, width: 1 | 2 | 4 | 8, value: bigint): void
   close(): void
@@ -87,6 +91,8 @@ export interface IoctlArgument {
 
 /** What a device sees of the memory it may reach by DMA; implemented by the IOMMU that it sits behind. */
 export interface DmaAccess {
+  /** The native view behind it, for devices that are native themselves. */
+  readonly native?: NativeDma
   /** Reads `into.byteLength` bytes. @throws {VfioError} EFAULT with the DMA address, EAGAIN memory only by message */
   read(iova: bigint, into: Uint8Array): void
   /** Writes bytes. @throws {VfioError} EFAULT with the DMA address, EAGAIN memory only by message */
@@ -165,7 +171,19 @@ export interface VfioDeviceOps {
   /** Writes to a region at `offset`; returns the bytes written. A promise completes the access later. */
   write?(region: number, offset: bigint, from: Uint8Array): number | Promise<number>
   /** Maps part of a region. @throws {VfioError} EINVAL */
-  mmap?(region: number, offset: bigint, length: bigint, access: { read: boolean; write: boolean; shared: boolean }): RegionMapping
+  mmap?(
+    region: number,
+    offset: bigint,
+    length: bigint,
+    access: { read: boolean; write: boolean; shared: boolean },
+  ): RegionMapping
+  /**
+   * `VFIO_DEVICE_IOEVENTFD`: `event` (absent: no longer) writes `data` to `offset` of the device file; absent: ENOTTY.
+   * `width` in bytes. @throws {VfioError} EINVAL, EEXIST, ENODEV, ENOSPC
+   */
+  ioeventfd?(width: 1 | 2 | 4 | 8, offset: bigint, data: bigint, event: EventTarget64 | undefined): void
+  /** Slot or bus reset, where the device sits on a bus that has one; absent: ENOTTY. */
+  readonly hotReset?: HotResetProvider
   /** Any other request on the device file; absent: ENOTTY. Returns the ioctl's value. */
   ioctl?(request: number, argument: IoctlArgument): number
   /** `VFIO_DEVICE_FEATURE` for features that the core does not know; absent: ENOTTY. Returns the ioctl's value. */
