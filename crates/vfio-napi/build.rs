@@ -1,1 +1,5 @@
-fn main() { napi_build::setup(); }
+//! Tells the linker how the addon finds Node-API.
+
+fn main() {
+    napi_build::setup();
+}

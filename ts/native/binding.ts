@@ -6,11 +6,13 @@
  * no types for them.
  */
 import type { U64 } from '../shape.ts'
+import type { NativeMemoryKind } from './addon.ts'
 
 /** Owner of memory. */
 export interface BindingMemory {
   readonly handle: number
   readonly length: number
+  readonly kind: NativeMemoryKind
   fd(): number
   sameObject(other: BindingMemory): boolean
   share(): bigint
@@ -31,6 +33,15 @@ export interface BindingAddressSpace {
   close(): void
 }
 
+/** Owner of an event counter. */
+export interface BindingEventFd {
+  readonly handle: number
+  fd(): number
+  watch(callback: (count: bigint) => void): void
+  unwatch(): void
+  close(): void
+}
+
 /** Classes and functions that throw. */
 export interface BindingClasses {
   enterRealm(wasmBuffer: (() => unknown) | undefined, mainThread: boolean): void
@@ -44,6 +55,12 @@ export interface BindingClasses {
     adopt(token: bigint): BindingMemory
   }
   NativeAddressSpace: new (memlock: bigint, capIpcLock: boolean) => BindingAddressSpace
+  NativeEventFd: {
+    create(initial: bigint): BindingEventFd
+    /** Without a descriptor, as systems without eventfds have it. */
+    inProcess(initial: bigint): BindingEventFd
+    fromFd(fd: number): BindingEventFd
+  }
 }
 
 /** Raw calls on memory. */
@@ -72,5 +89,11 @@ export interface RawAddressSpace {
   addressSpaceWrite(mm: number, address: U64, from: Uint8Array): number
 }
 
+/** Raw calls on event counters. */
+export interface RawEventFd {
+  eventFdSignal(event: number, value: U64): number
+  eventFdRead(event: number): bigint
+}
+
 /** Everything in the `.node` file. */
-export interface Binding extends BindingClasses, RawMemory, RawAddressSpace {}
+export interface Binding extends BindingClasses, RawMemory, RawAddressSpace, RawEventFd {}

@@ -8,6 +8,7 @@ import { isMainThread } from 'node:worker_threads'
 import { AddressSpaceHandle } from './address-space.ts'
 import type { Addon, NativeLimits } from './addon.ts'
 import type { Binding } from './binding.ts'
+import { eventFdClass } from './event-fd.ts'
 import { memoryClass } from './memory.ts'
 import { target } from './target.ts'
 
@@ -31,7 +32,8 @@ function makeAddon(binding: Binding): Addon {
         super(binding, limits)
       }
     },
-    debugPanic: (message) => binding.debugPanic(message),
+    NativeEventFd: eventFdClass(binding),
+    debugPanic: (message: string) => binding.debugPanic(message),
   } as unknown as Addon
 }
 

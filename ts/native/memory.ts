@@ -18,8 +18,8 @@ export class MemoryHandle implements NativeMemory {
   readonly #owner: BindingMemory
   #handle: number
 
-  constructor(raw: Binding, owner: BindingMemory, kind: NativeMemoryKind) {
-    this.kind = kind
+  constructor(raw: Binding, owner: BindingMemory) {
+    this.kind = owner.kind
     this.length = owner.length
     this.#raw = raw
     this.#owner = owner
@@ -121,11 +121,11 @@ export class MemoryHandle implements NativeMemory {
 export function memoryClass(raw: Binding): NativeMemoryClass {
   const { NativeMemory: Owner } = raw
   return {
-    anonymous: (length) => new MemoryHandle(raw, Owner.anonymous(u64(length, 'length')), 'anonymous'),
-    memfd: (name, length) => new MemoryHandle(raw, Owner.memfd(text(name, 'name'), u64(length, 'length')), 'memfd'),
+    anonymous: (length) => new MemoryHandle(raw, Owner.anonymous(u64(length, 'length'))),
+    memfd: (name, length) => new MemoryHandle(raw, Owner.memfd(text(name, 'name'), u64(length, 'length'))),
     fromBuffer: (buffer, offset, length) =>
-      new MemoryHandle(raw, borrow(raw, buffer, u64(offset, 'offset'), u64(length, 'length')), 'buffer'),
-    adopt: (token) => new MemoryHandle(raw, Owner.adopt(u64(token, 'token')), 'file'),
+      new MemoryHandle(raw, borrow(raw, buffer, u64(offset, 'offset'), u64(length, 'length'))),
+    adopt: (token) => new MemoryHandle(raw, Owner.adopt(u64(token, 'token'))),
   }
 }
 

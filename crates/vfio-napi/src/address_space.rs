@@ -58,7 +58,8 @@ impl NativeAddressSpace {
     ) -> Result<BigInt> {
         let space = self.get()?;
         let hint = hint.as_ref().map(|hint| u64(hint, "hint")).transpose()?;
-        let (align, offset, length) = (u64(&align, "align")?, u64(&offset, "offset")?, u64(&length, "length")?);
+        let (align, offset, length) =
+            (u64(&align, "align")?, u64(&offset, "offset")?, u64(&length, "length")?);
         let object = handles::get(memory).map_err(throw)?;
         let memory = object.memory().map_err(throw)?.clone();
         let address = space.map(hint, align, length, memory, offset, prot_of(prot)).map_err(throw)?;

@@ -6,18 +6,27 @@
 //!
 //! Neighbours: `vfio-device`, `vfio-iommu` and `vfio-memory` below, `ts/native` above.
 
+#![expect(unreachable_pub, reason = "the macro wants `pub` for what it hands to JavaScript")]
+
 mod address_space;
 mod borrowed;
 mod debug;
 mod errno;
+mod event_fd;
+#[cfg(unix)]
+mod fd;
 mod handles;
+mod js;
 mod memory;
 mod numbers;
 mod object;
 mod raw;
 mod realm;
 mod shared_objects;
+#[cfg(target_os = "linux")]
+mod uv;
 mod v8_memory;
+mod watch;
 
 use napi::bindgen_prelude::Object;
 use napi::{Env, JsValue};

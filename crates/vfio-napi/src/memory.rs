@@ -21,13 +21,27 @@ use crate::{shared_objects, v8_memory};
 #[napi]
 pub struct NativeMemory {
     memory: RefCell<Option<(Memory, Handle)>>,
+    kind: MemoryKind,
+}
+
+/// Where bytes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MemoryKind {
+    /// Pages of this process.
+    Anonymous,
+    /// Pages behind a descriptor of ours.
+    Memfd,
+    /// Pages behind somebody else's descriptor.
+    File,
+    /// A buffer of JavaScript.
+    Buffer,
 }
 
 impl NativeMemory {
     /// Wraps memory for JavaScript.
-    pub(crate) fn wrap(memory: Memory) -> Result<Self> {
+    pub(crate) fn wrap(memory: Memory, kind: MemoryKind) -> Result<Self> {
         let handle = Handle::new(Object::Memory(memory.clone())).map_err(throw)?;
-        Ok(Self { memory: RefCell::new(Some((memory, handle))) })
+        Ok(Self { memory: RefCell::new(Some((memory, handle))), kind })
     }
 
     fn get(&self) -> Result<Memory> {
@@ -40,20 +54,20 @@ impl NativeMemory {
     /// Allocates private zeroed pages.
     #[napi(factory, catch_unwind)]
     pub fn anonymous(length: BigInt) -> Result<Self> {
-        Self::wrap(Memory::anonymous(u64(&length, "length")?).map_err(throw)?)
+        Self::wrap(Memory::anonymous(u64(&length, "length")?).map_err(throw)?, MemoryKind::Anonymous)
     }
 
     /// Allocates pages behind a descriptor.
     #[napi(factory, catch_unwind)]
     pub fn memfd(name: String, length: BigInt) -> Result<Self> {
-        Self::wrap(Memory::memfd(&name, u64(&length, "length")?).map_err(throw)?)
+        Self::wrap(Memory::memfd(&name, u64(&length, "length")?).map_err(throw)?, MemoryKind::Memfd)
     }
 
     /// Takes the bytes of a typed array over a `SharedArrayBuffer`.
     #[napi(factory, catch_unwind)]
     pub fn from_shared(env: Env, view: Unknown) -> Result<Self> {
         // SAFETY: the view is an argument of this call.
-        Self::wrap(unsafe { v8_memory::shared(env.raw(), view.raw()) }?)
+        Self::wrap(unsafe { v8_memory::shared(env.raw(), view.raw()) }?, MemoryKind::Buffer)
     }
 
     /// Takes a part of an `ArrayBuffer`.
@@ -61,7 +75,7 @@ impl NativeMemory {
     pub fn from_buffer(env: Env, buffer: Unknown, offset: BigInt, length: BigInt) -> Result<Self> {
         let (offset, length) = (u64(&offset, "offset")?, u64(&length, "length")?);
         // SAFETY: the buffer is an argument of this call.
-        Self::wrap(unsafe { v8_memory::buffer(env.raw(), buffer.raw(), offset, length) }?)
+        Self::wrap(unsafe { v8_memory::buffer(env.raw(), buffer.raw(), offset, length) }?, MemoryKind::Buffer)
     }
 
     /// Takes a part of an unshared `WebAssembly.Memory`.
@@ -69,19 +83,31 @@ impl NativeMemory {
     pub fn from_web_assembly(env: Env, wasm: Unknown, offset: BigInt, length: BigInt) -> Result<Self> {
         let (offset, length) = (u64(&offset, "offset")?, u64(&length, "length")?);
         // SAFETY: the memory is an argument of this call.
-        Self::wrap(unsafe { v8_memory::web_assembly(env.raw(), wasm.raw(), offset, length) }?)
+        Self::wrap(unsafe { v8_memory::web_assembly(env.raw(), wasm.raw(), offset, length) }?, MemoryKind::Buffer)
     }
 
     /// Takes memory that another thread shared.
     #[napi(factory, catch_unwind)]
     pub fn adopt(token: BigInt) -> Result<Self> {
-        Self::wrap(shared_objects::adopt_memory(u64(&token, "token")?).map_err(throw)?)
+        let (memory, kind) = shared_objects::adopt_memory(u64(&token, "token")?).map_err(throw)?;
+        Self::wrap(memory, kind)
     }
 
     /// Returns the number by which raw calls know it; zero when closed.
     #[napi(getter, catch_unwind)]
     pub fn handle(&self) -> Result<u32> {
         Ok(self.memory.borrow().as_ref().map_or(0, |(_, handle)| handle.number()))
+    }
+
+    /// Returns where the bytes come from.
+    #[napi(getter, catch_unwind)]
+    pub fn kind(&self) -> Result<&'static str> {
+        Ok(match self.kind {
+            MemoryKind::Anonymous => "anonymous",
+            MemoryKind::Memfd => "memfd",
+            MemoryKind::File => "file",
+            MemoryKind::Buffer => "buffer",
+        })
     }
 
     /// Returns the length in bytes.
@@ -111,7 +137,7 @@ impl NativeMemory {
     /// Leaves the memory for another thread to adopt.
     #[napi(catch_unwind)]
     pub fn share(&self) -> Result<BigInt> {
-        Ok(shared_objects::share_memory(self.get()?).into())
+        Ok(shared_objects::share_memory(self.get()?, self.kind).into())
     }
 
     /// Lets the handle go; mappings keep the bytes.

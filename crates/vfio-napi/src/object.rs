@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use vfio_device::EventFd;
 use vfio_memory::{AddressSpace, Memory};
 use vfio_uapi::Errno;
 
@@ -11,6 +12,8 @@ pub(crate) enum Object {
     Memory(Memory),
     /// The address space of a simulated process.
     AddressSpace(Arc<AddressSpace>),
+    /// An event counter.
+    EventFd(EventFd),
 }
 
 macro_rules! narrow {
@@ -29,4 +32,5 @@ macro_rules! narrow {
 narrow! {
     memory Memory Memory,
     address_space AddressSpace Arc<AddressSpace>,
+    event_fd EventFd EventFd,
 }

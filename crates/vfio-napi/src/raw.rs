@@ -9,6 +9,7 @@
 mod address_space;
 mod bytes;
 mod call;
+mod event_fd;
 mod memory;
 
 use std::ffi::{CStr, c_void};
@@ -18,11 +19,13 @@ use std::ptr;
 use napi_sys::{Status, napi_callback_info, napi_env, napi_value};
 
 pub(crate) use bytes::Bytes;
-pub(crate) use call::{Answer, Call, Refusal, Value};
+pub(crate) use call::{Answer, Call, Value};
 
 /// A raw call: its name in the exports, and what it does.
 pub(crate) struct Entry {
     name: &'static CStr,
+    /// Names of the arguments, separated by spaces.
+    arguments: &'static str,
     /// Tells whether an errno is answered as a bigint, as the values of this call are.
     wide: bool,
     run: fn(&Call) -> Answer,
@@ -30,19 +33,19 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// A call whose answer is a number.
-    pub(crate) const fn new(name: &'static CStr, run: fn(&Call) -> Answer) -> Self {
-        Self { name, wide: false, run }
+    pub(crate) const fn new(name: &'static CStr, arguments: &'static str, run: fn(&Call) -> Answer) -> Self {
+        Self { name, arguments, wide: false, run }
     }
 
     /// A call whose answer is a bigint.
-    pub(crate) const fn wide(name: &'static CStr, run: fn(&Call) -> Answer) -> Self {
-        Self { name, wide: true, run }
+    pub(crate) const fn wide(name: &'static CStr, arguments: &'static str, run: fn(&Call) -> Answer) -> Self {
+        Self { name, arguments, wide: true, run }
     }
 }
 
 /// Adds every raw call to the exports.
 pub(crate) fn export(env: napi_env, exports: napi_value) -> napi::Result<()> {
-    for entry in [memory::ENTRIES, address_space::ENTRIES].into_iter().flatten() {
+    for entry in [memory::ENTRIES, address_space::ENTRIES, event_fd::ENTRIES].into_iter().flatten() {
         let name = entry.name.as_ptr();
         let data = ptr::from_ref(entry).cast_mut().cast::<c_void>();
         let mut function = ptr::null_mut();
@@ -67,7 +70,7 @@ unsafe extern "C" fn enter(env: napi_env, info: napi_callback_info) -> napi_valu
     // SAFETY: `export` bound a static entry.
     let entry = unsafe { &*data.cast::<Entry>() };
     match catch_unwind(AssertUnwindSafe(|| (entry.run)(&call))) {
-        Ok(answer) => call.finish(answer, entry.wide),
+        Ok(answer) => call.finish(answer, entry),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

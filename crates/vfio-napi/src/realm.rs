@@ -1,16 +1,18 @@
 //! One JavaScript environment: the thread it lives on, when it ends, and what must be let go there.
 //!
-//! References to JavaScript values may only be touched on the thread of their environment. One that is dropped
-//! elsewhere goes to the realm's queue, and the realm's thread deletes it at the next turn of its loop. When
-//! the environment ends (a Worker exits) the realm is closed first: from then on nobody gets an address from it.
+//! JavaScript values may only be touched on the thread of their environment. Other threads post tasks, which run
+//! at the next turn of the thread's loop; so a reference that is dropped elsewhere is deleted at home. When the
+//! environment ends (a Worker exits) the realm is closed first: from then on nobody gets an address from it, and
+//! no task runs.
 
 // UNSAFETY: environments and references are raw handles, checked here for thread and life.
 #![expect(unsafe_code, reason = "owns Node-API references across threads")]
 
 use std::cell::RefCell;
 use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 
@@ -33,8 +35,10 @@ pub(crate) struct Realm {
     thread: ThreadId,
     /// Tells whether the environment is alive; held for reading while an address from it is in use elsewhere.
     alive: RwLock<bool>,
-    /// References dropped on other threads.
-    dropped: Mutex<Vec<Reference>>,
+    /// What other threads want done here.
+    tasks: Mutex<Vec<Task>>,
+    /// How many want the event loop to stay.
+    holds: AtomicUsize,
     /// Wakes the thread; valid while alive.
     waker: napi_sys::napi_threadsafe_function,
     /// `get buffer` of `WebAssembly.Memory.prototype`.
@@ -42,6 +46,9 @@ pub(crate) struct Realm {
     /// Tells whether shared buffers of this environment live as long as the process.
     main_thread: AtomicBool,
 }
+
+/// Something to do on the thread of a realm.
+type Task = Box<dyn FnOnce(&Arc<Realm>) + Send>;
 
 /// A raw reference on its way to its thread.
 struct Reference(napi_ref);
@@ -61,7 +68,8 @@ pub(crate) fn enter(env: napi_env) -> napi::Result<()> {
         env,
         thread: thread::current().id(),
         alive: RwLock::new(true),
-        dropped: Mutex::default(),
+        tasks: Mutex::default(),
+        holds: AtomicUsize::new(0),
         waker: waker(env)?,
         wasm_buffer: OnceLock::new(),
         main_thread: AtomicBool::new(false),
@@ -86,7 +94,9 @@ unsafe extern "C" fn leave(data: *mut c_void) {
     });
     let Ok(Some(realm)) = found else { return };
     *realm.alive.write() = false;
-    realm.delete_dropped();
+    // Whatever they hold is let go; a reference dies with the environment.
+    let unheard = std::mem::take(&mut *realm.tasks.lock());
+    drop(unheard);
 }
 
 impl Realm {
@@ -124,26 +134,43 @@ impl Realm {
     /// # Safety
     /// `reference` belongs to this environment and is not used again.
     pub(crate) unsafe fn release(&self, reference: napi_ref) {
-        if thread::current().id() == self.thread {
-            if *self.alive.read() {
-                // SAFETY: the caller's promise; right thread, live environment.
-                unsafe { napi_sys::napi_delete_reference(self.env, reference) };
-            }
+        if self.is_here() {
+            // SAFETY: the caller's promise; right thread, live environment.
+            unsafe { napi_sys::napi_delete_reference(self.env, reference) };
             return;
         }
+        let reference = Reference(reference);
+        self.post(move |realm| {
+            let Reference(reference) = { reference };
+            // SAFETY: the caller's promise; tasks run on the thread of the live environment.
+            unsafe { napi_sys::napi_delete_reference(realm.env, reference) };
+        });
+    }
+
+    /// Has `task` run on the thread of the environment, at a turn of its loop; never, when it has ended.
+    pub(crate) fn post(&self, task: impl FnOnce(&Arc<Realm>) + Send + 'static) {
         let alive = self.alive.read();
         if *alive {
-            self.dropped.lock().push(Reference(reference));
+            self.tasks.lock().push(Box::new(task));
             let mode = napi_sys::ThreadsafeFunctionCallMode::nonblocking;
             // SAFETY: alive, so the waker is. A full queue means that it wakes anyway.
             unsafe { napi_sys::napi_call_threadsafe_function(self.waker, ptr::null_mut(), mode) };
         }
     }
 
-    fn delete_dropped(&self) {
-        for Reference(reference) in std::mem::take(&mut *self.dropped.lock()) {
-            // SAFETY: called on the thread of the environment while it still exists.
-            unsafe { napi_sys::napi_delete_reference(self.env, reference) };
+    /// Keeps the event loop turning until [`let_loop_end`](Self::let_loop_end); on the thread of the realm.
+    pub(crate) fn keep_loop(&self) {
+        if self.holds.fetch_add(1, Ordering::Relaxed) == 0 && self.is_here() {
+            // SAFETY: right thread, live environment.
+            unsafe { napi_sys::napi_ref_threadsafe_function(self.env, self.waker) };
+        }
+    }
+
+    /// Takes one [`keep_loop`](Self::keep_loop) back; on the thread of the realm.
+    pub(crate) fn let_loop_end(&self) {
+        if self.holds.fetch_sub(1, Ordering::Relaxed) == 1 && self.is_here() {
+            // SAFETY: right thread, live environment.
+            unsafe { napi_sys::napi_unref_threadsafe_function(self.env, self.waker) };
         }
     }
 }
@@ -154,10 +181,20 @@ fn waker(env: napi_env) -> napi::Result<napi_sys::napi_threadsafe_function> {
     let mut waker = ptr::null_mut();
     // SAFETY: plain construction in the environment that is registering.
     unsafe {
-        check(napi_sys::napi_create_string_utf8(env, c"vfio:release".as_ptr(), 12, &mut name))?;
+        check(napi_sys::napi_create_string_utf8(env, c"vfio".as_ptr(), 4, &mut name))?;
         let (none, null) = (ptr::null_mut(), ptr::null_mut());
         check(napi_sys::napi_create_threadsafe_function(
-            env, none, none, name, 1, 1, null, None, null, Some(wake), &mut waker,
+            env,
+            none,
+            none,
+            name,
+            1,
+            1,
+            null,
+            None,
+            null,
+            Some(wake),
+            &mut waker,
         ))?;
         check(napi_sys::napi_unref_threadsafe_function(env, waker))?;
     }
@@ -166,8 +203,11 @@ fn waker(env: napi_env) -> napi::Result<napi_sys::napi_threadsafe_function> {
 
 unsafe extern "C" fn wake(env: napi_env, _function: napi_value, _context: *mut c_void, _data: *mut c_void) {
     // A null environment means that it is being torn down.
-    if let Some(realm) = (!env.is_null()).then(|| of(env)).flatten() {
-        realm.delete_dropped();
+    let Some(realm) = (!env.is_null()).then(|| of(env)).flatten() else { return };
+    let tasks = std::mem::take(&mut *realm.tasks.lock());
+    for task in tasks {
+        // A panic has been reported by the hook; it must not cross into the engine.
+        let _ = catch_unwind(AssertUnwindSafe(|| task(&realm)));
     }
 }
 

@@ -7,30 +7,32 @@ use parking_lot::Mutex;
 use vfio_memory::Memory;
 use vfio_uapi::Errno;
 
+use crate::memory::MemoryKind;
+
 /// An object that means the same on every thread.
 enum Shared {
-    Memory(Memory),
+    Memory(Memory, MemoryKind),
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 static WAITING: Mutex<BTreeMap<u64, Shared>> = Mutex::new(BTreeMap::new());
 
 /// Leaves memory and returns the number to take it by.
-pub(crate) fn share_memory(memory: Memory) -> u64 {
-    leave(Shared::Memory(memory))
+pub(crate) fn share_memory(memory: Memory, kind: MemoryKind) -> u64 {
+    leave(Shared::Memory(memory, kind))
 }
 
 /// Takes memory.
 ///
 /// # Errors
 /// `EBADF` unknown, already taken, or something else.
-pub(crate) fn adopt_memory(token: u64) -> Result<Memory, Errno> {
+pub(crate) fn adopt_memory(token: u64) -> Result<(Memory, MemoryKind), Errno> {
     let mut waiting = WAITING.lock();
     match waiting.get(&token) {
-        Some(Shared::Memory(memory)) => {
-            let memory = memory.clone();
+        Some(Shared::Memory(memory, kind)) => {
+            let taken = (memory.clone(), *kind);
             waiting.remove(&token);
-            Ok(memory)
+            Ok(taken)
         }
         None => Err(Errno::EBADF),
     }

@@ -30,9 +30,9 @@ enum Source {
     /// Address of shared bytes, which does not change.
     Shared(*mut u8),
     /// Offset into an `ArrayBuffer`.
-    Buffer(usize, Borrowed),
+    Buffer(usize, #[expect(dead_code, reason = "dropped with the memory")] Borrowed),
     /// Offset into an unshared `WebAssembly.Memory`.
-    WebAssembly(usize, Borrowed),
+    WebAssembly(usize, #[expect(dead_code, reason = "dropped with the memory")] Borrowed),
 }
 
 // SAFETY: the reference is only used on the thread of the realm, which `resolve` and `release` check; the
@@ -107,7 +107,13 @@ pub(crate) unsafe fn shared(env: napi_env, view: napi_value) -> Result<Memory> {
     // SAFETY: the caller's promise.
     let status = unsafe {
         match napi_sys::napi_get_typedarray_info(
-            env, view, &mut kind, &mut length, &mut start, &mut buffer, &mut offset,
+            env,
+            view,
+            &mut kind,
+            &mut length,
+            &mut start,
+            &mut buffer,
+            &mut offset,
         ) {
             Status::napi_ok => napi_sys::napi_is_arraybuffer(env, buffer, &mut unshared),
             status => status,
@@ -139,7 +145,12 @@ pub(crate) unsafe fn buffer(env: napi_env, buffer: napi_value, offset: u64, leng
 ///
 /// # Safety
 /// `wasm` belongs to the call of `env` that is under way.
-pub(crate) unsafe fn web_assembly(env: napi_env, wasm: napi_value, offset: u64, length: u64) -> Result<Memory> {
+pub(crate) unsafe fn web_assembly(
+    env: napi_env,
+    wasm: napi_value,
+    offset: u64,
+    length: u64,
+) -> Result<Memory> {
     let realm = realm::of(env).ok_or_else(|| failure("no realm"))?;
     // SAFETY: the caller's promise.
     let found = unsafe { buffer_of(&realm, wasm).and_then(|buffer| extent(env, buffer)) };

@@ -4,11 +4,10 @@ use super::{Answer, Call, Entry, Value};
 
 /// The calls of this file. The first argument is the handle.
 pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new(c"addressSpaceRead", read),
-    Entry::new(c"addressSpaceWrite", write),
+    Entry::new(c"addressSpaceRead", "mm address into", read),
+    Entry::new(c"addressSpaceWrite", "mm address from", write),
 ];
 
-/// (mm, address, into)
 fn read(call: &Call) -> Answer {
     let (object, address) = (call.object(0)?, call.u64(1)?);
     let mm = object.address_space()?;
@@ -16,7 +15,6 @@ fn read(call: &Call) -> Answer {
     Value::DONE
 }
 
-/// (mm, address, from)
 fn write(call: &Call) -> Answer {
     let (object, address) = (call.object(0)?, call.u64(1)?);
     let mm = object.address_space()?;

@@ -3,7 +3,7 @@
 // UNSAFETY: every method is one question to Node-API about a value of the call under way.
 #![expect(unsafe_code, reason = "talks to Node-API")]
 
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::{CString, c_void};
 use std::marker::PhantomData;
 use std::ptr;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use std::rc::Rc;
 use napi_sys::{Status, napi_callback_info, napi_env, napi_value};
 use vfio_uapi::Errno;
 
-use super::Bytes;
+use super::{Bytes, Entry};
 use crate::handles;
 use crate::object::Object;
 
@@ -44,9 +44,9 @@ pub(crate) enum Refusal {
     /// The system says no: answered as a negative number.
     Errno(Errno),
     /// Argument number so-and-so is not what it must be: thrown as a `TypeError`.
-    Shape(usize, &'static CStr),
+    Shape(usize, &'static str),
     /// Argument number so-and-so is outside its type: thrown as a `RangeError`.
-    Range(usize, &'static CStr),
+    Range(usize, &'static str),
 }
 
 /// What a raw call comes to.
@@ -109,7 +109,7 @@ impl<'a> Call<'a> {
         // SAFETY: the value belongs to this call.
         let status = unsafe { napi_sys::napi_get_value_uint32(self.env, self.arguments[at], &mut handle) };
         if status != Status::napi_ok {
-            return Err(Refusal::Shape(at, c"a handle"));
+            return Err(Refusal::Shape(at, "a handle"));
         }
         Ok(handles::get(handle)?)
     }
@@ -128,7 +128,7 @@ impl<'a> Call<'a> {
     pub(crate) fn u64(&self, at: usize) -> Result<u64, Refusal> {
         if let Some(value) = self.number(at) {
             if value < 0.0 || value > MAX_SAFE || value.trunc() != value || value.is_nan() {
-                return Err(Refusal::Range(at, c"a bigint or a safe integer, not negative"));
+                return Err(Refusal::Range(at, "a bigint or a safe integer, not negative"));
             }
             return Ok(value as u64);
         }
@@ -139,32 +139,32 @@ impl<'a> Call<'a> {
         };
         match status {
             Status::napi_ok if lossless => Ok(value),
-            Status::napi_ok => Err(Refusal::Range(at, c">= 0n and < 2n ** 64n")),
-            _ => Err(Refusal::Shape(at, c"a bigint or a safe integer")),
+            Status::napi_ok => Err(Refusal::Range(at, ">= 0n and < 2n ** 64n")),
+            _ => Err(Refusal::Shape(at, "a bigint or a safe integer")),
         }
     }
 
     /// Takes an unsigned 32-bit value.
     #[inline]
     pub(crate) fn u32(&self, at: usize) -> Result<u32, Refusal> {
-        self.small(at, f64::from(u32::MAX), c"an integer >= 0 and < 2 ** 32").map(|value| value as u32)
+        self.small(at, f64::from(u32::MAX), "an integer >= 0 and < 2 ** 32").map(|value| value as u32)
     }
 
     /// Takes an unsigned 16-bit value.
     #[inline]
     pub(crate) fn u16(&self, at: usize) -> Result<u16, Refusal> {
-        self.small(at, f64::from(u16::MAX), c"an integer >= 0 and < 2 ** 16").map(|value| value as u16)
+        self.small(at, f64::from(u16::MAX), "an integer >= 0 and < 2 ** 16").map(|value| value as u16)
     }
 
     /// Takes an unsigned 8-bit value.
     #[inline]
     pub(crate) fn u8(&self, at: usize) -> Result<u8, Refusal> {
-        self.small(at, f64::from(u8::MAX), c"an integer >= 0 and < 2 ** 8").map(|value| value as u8)
+        self.small(at, f64::from(u8::MAX), "an integer >= 0 and < 2 ** 8").map(|value| value as u8)
     }
 
     #[inline]
-    fn small(&self, at: usize, max: f64, range: &'static CStr) -> Result<f64, Refusal> {
-        let value = self.number(at).ok_or(Refusal::Shape(at, c"a number"))?;
+    fn small(&self, at: usize, max: f64, range: &'static str) -> Result<f64, Refusal> {
+        let value = self.number(at).ok_or(Refusal::Shape(at, "a number"))?;
         // A comparison with NaN is false, so it is refused too.
         if value >= 0.0 && value <= max && value.trunc() == value {
             Ok(value)
@@ -206,11 +206,11 @@ impl<'a> Call<'a> {
         };
         if status != Status::napi_ok || kind != wanted {
             let expected = if wanted == napi_sys::TypedarrayType::uint8_array {
-                c"an instance of Uint8Array"
+                "an instance of Uint8Array"
             } else if wanted == napi_sys::TypedarrayType::biguint64_array {
-                c"an instance of BigUint64Array"
+                "an instance of BigUint64Array"
             } else {
-                c"an instance of Int32Array"
+                "an instance of Int32Array"
             };
             return Err(Refusal::Shape(at, expected));
         }
@@ -219,13 +219,13 @@ impl<'a> Call<'a> {
 
     /// Gives the answer to JavaScript.
     #[inline]
-    pub(super) fn finish(&self, answer: Answer, wide: bool) -> napi_value {
+    pub(super) fn finish(&self, answer: Answer, entry: &Entry) -> napi_value {
         let value = match answer {
             Ok(value) => value,
-            Err(Refusal::Errno(errno)) if wide => return self.bigint(-i64::from(errno.code())),
+            Err(Refusal::Errno(errno)) if entry.wide => return self.bigint(-i64::from(errno.code())),
             Err(Refusal::Errno(errno)) => Value::Int(-errno.code()),
-            Err(Refusal::Shape(at, expected)) => return self.refuse(at, expected, false),
-            Err(Refusal::Range(at, expected)) => return self.refuse(at, expected, true),
+            Err(Refusal::Shape(at, expected)) => return self.refuse(entry, at, expected, false),
+            Err(Refusal::Range(at, expected)) => return self.refuse(entry, at, expected, true),
         };
         let mut result = ptr::null_mut();
         // SAFETY: makes a value for this call. A failure leaves the result null, which JavaScript sees as
@@ -250,9 +250,13 @@ impl<'a> Call<'a> {
     }
 
     #[cold]
-    fn refuse(&self, at: usize, expected: &CStr, range: bool) -> napi_value {
-        let expected = expected.to_string_lossy();
-        let message = format!("Argument {at} of the native call must be {expected}");
+    fn refuse(&self, entry: &Entry, at: usize, expected: &str, range: bool) -> napi_value {
+        let name = entry.arguments.split(' ').nth(at).unwrap_or("?");
+        let message = if range {
+            format!("The value of \"{name}\" is out of range. It must be {expected}")
+        } else {
+            format!("The \"{name}\" argument must be {expected}")
+        };
         let message = CString::new(message).unwrap_or_default();
         // SAFETY: throws into this call; both strings end with a zero.
         unsafe {
