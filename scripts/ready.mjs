@@ -10,7 +10,8 @@ import { NONE, line } from './totals.mjs'
 
 const STEPS = [
   ['format', ['run', '-s', 'format:check']],
-  ['lint', ['run', '-s', 'lint']],
+  ['lint', ['run', '-s', 'lint:ts']],
+  ['clippy', ['run', '-s', 'lint:rust']],
   ['types', ['run', '-s', 'types']],
   ['generated files', ['run', '-s', 'uapi', '--', '--check']],
   ['import directions', ['run', '-s', 'directions']],

@@ -85,9 +85,12 @@ export function invalidArgValue(name: string, reason: string): TypeError {
 
 /** Makes the `RangeError` for a number outside what its type can hold. */
 export function outOfRange(name: string, range: string, actual: unknown): RangeError {
-  return Object.assign(new RangeError(`The value of "${name}" is out of range. It must be ${range}. Received ${String(actual)}`), {
-    code: 'ERR_OUT_OF_RANGE',
-  })
+  return Object.assign(
+    new RangeError(`The value of "${name}" is out of range. It must be ${range}. Received ${String(actual)}`),
+    {
+      code: 'ERR_OUT_OF_RANGE',
+    },
+  )
 }
 
 function describeObject(value: object): string {

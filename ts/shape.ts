@@ -20,7 +20,8 @@ export function u64(value: unknown, name: string): bigint {
 /** Takes a 32-bit unsigned value. */
 export function u32(value: unknown, name: string): number {
   if (typeof value !== 'number') throw invalidArgType(name, 'a number', value)
-  if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff) throw outOfRange(name, 'an integer >= 0 and < 2^32', value)
+  if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff)
+    throw outOfRange(name, 'an integer >= 0 and < 2^32', value)
   return value
 }
 

@@ -88,7 +88,10 @@ export class SysfsTree {
   readBytes(path: string, offset = 0, length = PAGE): Uint8Array {
     const { node } = this.#find(path, 'read')
     if (node.kind === 'binary') return this.#readBinary(node, path, offset, length)
-    return new TextEncoder().encode(showing(node, path)()).subarray(0, PAGE).slice(offset, offset + length)
+    return new TextEncoder()
+      .encode(showing(node, path)())
+      .subarray(0, PAGE)
+      .slice(offset, offset + length)
   }
 
   /**
