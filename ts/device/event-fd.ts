@@ -4,6 +4,7 @@ import type { NativeEventFd } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
 import { syscall } from '../native/syscall.ts'
 import { u64, type U64 } from '../shape.ts'
+import { EventSink } from './event-sink.ts'
 import type { EventTarget64 } from './ops.ts'
 
 interface Waiter {
@@ -17,13 +18,13 @@ interface Waiter {
  * Waiting keeps the event loop alive; an idle counter does not.
  */
 export class EventFd implements EventTarget64 {
-  /** The native counter behind it, which drivers hold. */
-  readonly native: NativeEventFd
+  /** What drivers hold of it. */
+  readonly sink: EventSink
   readonly #waiters: Waiter[] = []
   #closed = false
 
   private constructor(native: NativeEventFd) {
-    this.native = native
+    this.sink = new EventSink(native)
   }
 
   /** Makes a counter that stands at `initial` (default 0). @throws {VfioError} EMFILE */
@@ -38,6 +39,11 @@ export class EventFd implements EventTarget64 {
    */
   static fromFd(fd: number): EventFd {
     return new EventFd(syscall('eventfd', () => addon().NativeEventFd.fromFd(fd)))
+  }
+
+  /** The native counter behind it. */
+  get native(): NativeEventFd {
+    return this.sink.native
   }
 
   /** The descriptor, which belongs to this object; -1 where the system has none. */
@@ -110,7 +116,7 @@ export class EventFd implements EventTarget64 {
     if (this.#closed) return
     this.#closed = true
     this.#unwatch()
-    this.native.close()
+    this.sink.close()
     for (const waiter of this.#waiters.splice(0))
       waiter.reject(new VfioError('EBADF', 'read', { reason: 'the event was closed' }))
   }

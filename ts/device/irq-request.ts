@@ -64,7 +64,7 @@ function eventsOf(events: readonly (EventFd | null)[]): IrqEventFds {
     get: (i) => {
       const event = events[i]
       if (event == null) throw new RangeError(`entry ${i} has no event`)
-      return event.native
+      return event.sink
     },
   }
 }

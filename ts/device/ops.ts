@@ -5,12 +5,14 @@
  * function) implement the same interface. An absent member means that the driver left the callback NULL. Refusals are
  * thrown as {@link VfioError}. Source: `struct vfio_device_ops`, `Documentation/driver-api/vfio.rst`.
  */
-import type { NativeDma, NativeMemory } from '../native/addon.ts'
+import type { NativeDma, NativeEventFd, NativeMemory } from '../native/addon.ts'
 import type { ErrnoName } from '../uapi/errno.ts'
 import type { HotResetProvider } from './hot-reset.ts'
 
 /** An event counter that interrupts are delivered through: an eventfd on Linux. */
 export interface EventTarget64 {
+  /** The native counter behind it, for devices that are native themselves. */
+  readonly native?: NativeEventFd | undefined
   /** Adds `value` (default 1) to the counter, saturating. */
   signal(value?: bigint): void
 }
@@ -74,6 +76,8 @@ export interface RegionMapping {
   readonly length: bigint
   /** The memory itself, where accesses reach no device model: a process can then use the mapping as memory. */
   readonly memory?: NativeMemory | undefined
+  /** Where in that memory the mapping begins; absent: at its start. */
+  readonly memoryOffset?: bigint | undefined
   read(offset: bigint, width: 1 | 2 | 4 | 8): bigint
   write(offset: bigint, width: 1 | 2 | 4 | 8, value: bigint): void
   close(): void
