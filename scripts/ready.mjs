@@ -15,6 +15,7 @@ const STEPS = [
   ['types', ['run', '-s', 'types']],
   ['generated files', ['run', '-s', 'uapi', '--', '--check']],
   ['import directions', ['run', '-s', 'directions']],
+  ['documentation', ['run', '-s', 'docs']],
   ['tests', ['test', '-s']],
   ['main job', ['start', '-s']],
   ['examples', ['run', '-s', 'examples']],
