@@ -1,0 +1,163 @@
+/** vfio-pci as a device driver: the native one over a simulated function, in the shape that every driver has. */
+import { isErrno, VfioError } from '../errors.ts'
+import type { NativeIrqFd, NativePciFunction, NativeVfioPci } from '../native/addon.ts'
+import { addon } from '../native/load.ts'
+import { status, syscall } from '../native/syscall.ts'
+import { VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_PROBE, VFIO_DEVICE_FEATURE_SET } from '../uapi/constants.ts'
+import { nativeDma } from './dma.ts'
+import type { HotResetProvider } from './hot-reset.ts'
+import { checkIrqSet } from './irq-set.ts'
+import { matchPciName } from './pci-name.ts'
+import type {
+  DeviceInfo,
+  DmaAccess,
+  EventTarget64,
+  IoctlArgument,
+  IrqEventFds,
+  IrqInfo,
+  IrqSetRequest,
+  RegionInfo,
+  RegionMapping,
+  VfioDeviceOps,
+} from './ops.ts'
+
+/** Largest payload of a feature that vfio-pci takes. */
+const FEATURE_PAYLOAD = 64
+
+/** The driver of one simulated PCI function. */
+export class VfioPciOps implements VfioDeviceOps {
+  readonly name = 'vfio-pci'
+  readonly native: NativeVfioPci
+  readonly hotReset?: HotResetProvider
+
+  /** Drives `pci`. @throws {VfioError} EBUSY it is driven already */
+  constructor(pci: NativePciFunction, options: { hotReset?: HotResetProvider } = {}) {
+    this.native = syscall('probe', () => new (addon().NativeVfioPci)(pci))
+    if (options.hotReset !== undefined) this.hotReset = options.hotReset
+  }
+
+  match(name: string): boolean {
+    return matchPciName(this.native.pci.name, name)
+  }
+
+  openDevice(dma: DmaAccess | undefined): void {
+    const view = dma === undefined ? undefined : nativeDma(dma)
+    syscall('open', () => this.native.openDevice(view))
+  }
+
+  release(): void {
+    this.native.close()
+  }
+
+  closeDevice(): void {
+    this.native.closeDevice()
+  }
+
+  getInfo(): DeviceInfo {
+    return syscall('VFIO_DEVICE_GET_INFO', () => this.native.getInfo())
+  }
+
+  getRegionInfo(index: number): RegionInfo {
+    return syscall('VFIO_DEVICE_GET_REGION_INFO', () => this.native.getRegionInfo(index))
+  }
+
+  getIrqInfo(index: number): IrqInfo {
+    return syscall('VFIO_DEVICE_GET_IRQ_INFO', () => this.native.getIrqInfo(index))
+  }
+
+  setIrqs(request: IrqSetRequest): void {
+    const { argsz, flags, index, start, count } = request
+    const payload = checkIrqSet(request, this.#irqCount(index), this.getInfo().numIrqs)
+    const header = { argsz, flags, index, start, count }
+    const bools = payload.bools.length > 0 ? { bools: payload.bools } : {}
+    const eventfds = payload.eventfds === undefined ? {} : { eventfds: nativeEvents(payload.eventfds) }
+    syscall('VFIO_DEVICE_SET_IRQS', () => this.native.setIrqs({ ...header, ...bools, ...eventfds }))
+  }
+
+  reset(): void {
+    syscall('VFIO_DEVICE_RESET', () => this.native.reset())
+  }
+
+  read(region: number, offset: bigint, into: Uint8Array): number {
+    return status(this.native.read(region, offset, into), 'read', { address: offset })
+  }
+
+  write(region: number, offset: bigint, from: Uint8Array): number {
+    return status(this.native.write(region, offset, from), 'write', { address: offset })
+  }
+
+  mmap(
+    region: number,
+    offset: bigint,
+    length: bigint,
+    access: { read: boolean; write: boolean; shared: boolean },
+  ): RegionMapping {
+    const memory = syscall('mmap', () => this.native.mmap(region, offset, length, access), { address: offset })
+    return {
+      length,
+      memory,
+      read: (at, width) => {
+        const bytes = new Uint8Array(8)
+        status(memory.read(at, bytes.subarray(0, width)), 'read', { address: at })
+        return new DataView(bytes.buffer).getBigUint64(0, true)
+      },
+      write: (at, width, value) => {
+        const bytes = new Uint8Array(8)
+        new DataView(bytes.buffer).setBigUint64(0, value, true)
+        status(memory.write(at, bytes.subarray(0, width)), 'write', { address: at })
+      },
+      close: () => memory.close(),
+    }
+  }
+
+  ioeventfd(width: 1 | 2 | 4 | 8, offset: bigint, data: bigint, event: EventTarget64 | undefined): void {
+    const native = event === undefined ? null : nativeEvent(event)
+    syscall('VFIO_DEVICE_IOEVENTFD', () => this.native.ioeventfd(width, offset, data, native))
+  }
+
+  deviceFeature(flags: number, argument: IoctlArgument, argsz: number): number {
+    const sets = (flags & VFIO_DEVICE_FEATURE_SET) !== 0 && (flags & VFIO_DEVICE_FEATURE_PROBE) === 0
+    const payload = sets
+      ? argument.read(Math.min(argsz, FEATURE_PAYLOAD))
+      : new Uint8Array(Math.min(argsz, FEATURE_PAYLOAD))
+    const answer = syscall('VFIO_DEVICE_FEATURE', () => this.native.deviceFeature(flags, payload))
+    if (answer !== undefined && (flags & VFIO_DEVICE_FEATURE_GET) !== 0) argument.write(answer)
+    return 0
+  }
+
+  request(count: number): void {
+    this.native.request(count)
+  }
+
+  /** How many interrupts an index has; none where the function lacks it. */
+  #irqCount(index: number): number {
+    try {
+      return this.getIrqInfo(index).count
+    } catch (error) {
+      if (isErrno(error, 'EINVAL')) return 0
+      throw error
+    }
+  }
+}
+
+/** Looks the entries up; one that fails says so where the driver reaches it. */
+function nativeEvents(events: IrqEventFds): NativeIrqFd[] {
+  return Array.from({ length: events.length }, (_, i) => {
+    const fd = events.fd(i)
+    if (fd === -1) return null
+    if (fd < 0) return fd
+    try {
+      return nativeEvent(events.get(i))
+    } catch (error) {
+      if (isErrno(error)) return { errno: error.code }
+      throw error
+    }
+  })
+}
+
+function nativeEvent(event: EventTarget64) {
+  if (event.native === undefined) {
+    throw new VfioError('EINVAL', 'VFIO_DEVICE_SET_IRQS', { reason: 'a native device needs native events' })
+  }
+  return event.native
+}
