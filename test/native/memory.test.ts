@@ -96,7 +96,15 @@ describe('native memory', () => {
     for (const offset of [-1, 0.5, NaN, Infinity, -Infinity, 2 ** 53, -1n, 2n ** 64n, -(2n ** 70n)]) {
       expect(() => wrong['readU32']!(offset)).toThrow(range)
     }
-    for (const into of [undefined, null, 5, [], new ArrayBuffer(4), new DataView(new ArrayBuffer(4)), new Uint16Array(2)]) {
+    for (const into of [
+      undefined,
+      null,
+      5,
+      [],
+      new ArrayBuffer(4),
+      new DataView(new ArrayBuffer(4)),
+      new Uint16Array(2),
+    ]) {
       expect(() => wrong['read']!(0, into)).toThrow(type)
     }
     for (const value of [-1, 256, 0.5, NaN]) expect(() => wrong['writeU8']!(0, value)).toThrow(range)
@@ -137,7 +145,9 @@ describe("JavaScript's own memory", () => {
         [0, 65],
         [2n ** 64n - 1n, 2],
       ] as const) {
-        expect(() => NativeMemory.fromBuffer(buffer, offset, length)).toThrow(expect.objectContaining({ code: 'EINVAL' }))
+        expect(() => NativeMemory.fromBuffer(buffer, offset, length)).toThrow(
+          expect.objectContaining({ code: 'EINVAL' }),
+        )
       }
     }
     for (const wrong of [null, undefined, 5, 'x', {}, new Uint8Array(4)]) {
@@ -175,7 +185,9 @@ describe("JavaScript's own memory", () => {
   })
 
   it('follows an unshared WebAssembly.Memory as it grows; its old buffer is gone', () => {
-    const { WebAssembly } = globalThis as never as { WebAssembly: { Memory: new (size: object) => { buffer: ArrayBuffer; grow(by: number): void } } }
+    const { WebAssembly } = globalThis as never as {
+      WebAssembly: { Memory: new (size: object) => { buffer: ArrayBuffer; grow(by: number): void } }
+    }
     const wasm = new WebAssembly.Memory({ initial: 1, maximum: 4 })
     const memory = NativeMemory.fromBuffer(wasm, 0, 65536)
     const old = NativeMemory.fromBuffer(wasm.buffer, 0, 65536)
@@ -192,7 +204,9 @@ describe("JavaScript's own memory", () => {
   })
 
   it('keeps a shared WebAssembly.Memory', () => {
-    const { WebAssembly } = globalThis as never as { WebAssembly: { Memory: new (size: object) => { buffer: ArrayBuffer; grow(by: number): void } } }
+    const { WebAssembly } = globalThis as never as {
+      WebAssembly: { Memory: new (size: object) => { buffer: ArrayBuffer; grow(by: number): void } }
+    }
     const wasm = new WebAssembly.Memory({ initial: 1, maximum: 4, shared: true } as never)
     const memory = NativeMemory.fromBuffer(wasm, 0, 65536)
     wasm.grow(1)

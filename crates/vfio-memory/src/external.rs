@@ -9,12 +9,16 @@
 /// Answers where borrowed memory lies now.
 ///
 /// # Safety
-/// The range returned by [`resolve`](Self::resolve) must be valid for reads and writes until the calling
-/// thread next runs code of the owner (JavaScript), and, when [`stable`](Self::stable) is true, for the
-/// whole life of the source, at the same address, from any thread.
+/// The range returned by [`resolve`](Self::resolve) must be valid for reads and writes until
+/// [`leave`](Self::leave), provided that the calling thread runs no code of the owner (JavaScript) in between; and,
+/// when [`stable`](Self::stable) is true, for the whole life of the source, at the same address, from any thread.
 pub unsafe trait ExternalMemory: Send + Sync {
-    /// Returns the current address and length, or `None` when detached or asked on the wrong thread.
+    /// Begins an access: returns the current address and length, or `None` when detached or asked on the
+    /// wrong thread.
     fn resolve(&self) -> Option<(*mut u8, usize)>;
+
+    /// Ends an access; called once for each answer of [`resolve`](Self::resolve), on the same thread.
+    fn leave(&self) {}
 
     /// Tells whether the memory keeps its address and at least its first length for the whole life of the
     /// source, on every thread.

@@ -43,6 +43,21 @@ unsafe impl Send for Object {}
 // SAFETY: as above; nothing in the object changes after construction.
 unsafe impl Sync for Object {}
 
+/// An address in use: a borrowed source is told when the access is over.
+struct Reach<'a> {
+    ptr: *mut u8,
+    source: Option<&'a dyn ExternalMemory>,
+}
+
+impl Drop for Reach<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(source) = self.source {
+            source.leave();
+        }
+    }
+}
+
 impl Memory {
     /// Allocates zeroed private memory; the length is rounded up to whole pages, as `mmap` does.
     ///
@@ -85,7 +100,13 @@ impl Memory {
 
     /// Borrows memory from `source`; its length is what the source says now, and 0 when it says nothing.
     pub fn external(source: Arc<dyn ExternalMemory>) -> Self {
-        let (ptr, len) = source.resolve().unwrap_or((ptr::null_mut(), 0));
+        let (ptr, len) = match source.resolve() {
+            Some(found) => {
+                source.leave();
+                found
+            }
+            None => (ptr::null_mut(), 0),
+        };
         let stable = if source.stable() { ptr } else { ptr::null_mut() };
         let backing = Backing::External(source);
         Self(Arc::new(Object { stable, len: len as u64, writable: true, backing }))
@@ -165,15 +186,15 @@ impl Memory {
     /// `EFAULT` out of range, detached, shrunk, or asked on the wrong thread.
     pub fn locate(&self, offset: u64, len: u64) -> Result<u64, Errno> {
         let len = usize::try_from(len).map_err(|_| Errno::EFAULT)?;
-        Ok(self.reach(offset, len)?.addr() as u64)
+        Ok(self.reach(offset, len)?.ptr.addr() as u64)
     }
 
-    /// Returns the address of `len` bytes at `offset`, valid until the calling thread next runs foreign code.
+    /// Returns the address of `len` bytes at `offset`, valid until the answer is dropped.
     ///
     /// # Errors
     /// `EFAULT` out of range, detached, shrunk, or asked on the wrong thread.
     #[inline]
-    fn reach(&self, offset: u64, len: usize) -> Result<*mut u8, Errno> {
+    fn reach(&self, offset: u64, len: usize) -> Result<Reach<'_>, Errno> {
         let object = &*self.0;
         let end = offset.checked_add(len as u64).ok_or(Errno::EFAULT)?;
         if end > object.len {
@@ -183,23 +204,25 @@ impl Memory {
             return self.resolve(offset, end);
         }
         // SAFETY: `offset` is at most the length of the memory at `stable`.
-        Ok(unsafe { object.stable.add(offset as usize) })
+        Ok(Reach { ptr: unsafe { object.stable.add(offset as usize) }, source: None })
     }
 
     #[cold]
-    fn resolve(&self, offset: u64, end: u64) -> Result<*mut u8, Errno> {
+    fn resolve(&self, offset: u64, end: u64) -> Result<Reach<'_>, Errno> {
         let Backing::External(source) = &self.0.backing else { return Err(Errno::EFAULT) };
         let (ptr, len) = source.resolve().ok_or(Errno::EFAULT)?;
+        let mut reach = Reach { ptr, source: Some(&**source) };
         if end > len as u64 {
             return Err(Errno::EFAULT);
         }
         // SAFETY: `offset` is at most the length that the source answered for.
-        Ok(unsafe { ptr.add(offset as usize) })
+        reach.ptr = unsafe { ptr.add(offset as usize) };
+        Ok(reach)
     }
 
     /// As [`reach`](Self::reach), for writing: `EFAULT` too when mapped read-only.
     #[inline]
-    fn reach_mut(&self, offset: u64, len: usize) -> Result<*mut u8, Errno> {
+    fn reach_mut(&self, offset: u64, len: usize) -> Result<Reach<'_>, Errno> {
         if !self.0.writable {
             return Err(Errno::EFAULT);
         }

@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "passes raw values of the call under way on")]
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use napi::bindgen_prelude::{BigInt, Unknown};
 use napi::{Env, JsValue};
@@ -15,13 +16,29 @@ use crate::errno::{Result, throw};
 use crate::handles::Handle;
 use crate::numbers::u64;
 use crate::object::Object;
+use crate::realm::{self, Realm};
 use crate::{shared_objects, v8_memory};
 
 /// Bytes that can be mapped into address spaces and reached by DMA.
 #[napi]
 pub struct NativeMemory {
-    memory: RefCell<Option<(Memory, Handle)>>,
+    open: RefCell<Option<Open>>,
     kind: MemoryKind,
+}
+
+struct Open {
+    memory: Memory,
+    handle: Handle,
+    /// Whom the garbage collector's account is kept with, and how many bytes stand in it.
+    account: Option<(Arc<Realm>, i64)>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some((realm, bytes)) = self.account.take() {
+            realm.account(-bytes);
+        }
+    }
 }
 
 /// Where bytes come from.
@@ -41,11 +58,23 @@ impl NativeMemory {
     /// Wraps memory for JavaScript.
     pub(crate) fn wrap(memory: Memory, kind: MemoryKind) -> Result<Self> {
         let handle = Handle::new(Object::Memory(memory.clone())).map_err(throw)?;
-        Ok(Self { memory: RefCell::new(Some((memory, handle))), kind })
+        let open = Open { memory, handle, account: None };
+        Ok(Self { open: RefCell::new(Some(open)), kind })
+    }
+
+    /// Wraps pages that were allocated for JavaScript, which its garbage collector should know of.
+    fn own(env: Env, memory: Memory, kind: MemoryKind) -> Result<Self> {
+        let bytes = memory.len().cast_signed();
+        let owned = Self::wrap(memory, kind)?;
+        if let (Some(realm), Some(open)) = (realm::of(env.raw()), &mut *owned.open.borrow_mut()) {
+            realm.account(bytes);
+            open.account = Some((realm, bytes));
+        }
+        Ok(owned)
     }
 
     fn get(&self) -> Result<Memory> {
-        self.memory.borrow().as_ref().map(|(memory, _)| memory.clone()).ok_or_else(|| throw(Errno::EBADF))
+        self.open.borrow().as_ref().map(|open| open.memory.clone()).ok_or_else(|| throw(Errno::EBADF))
     }
 }
 
@@ -53,14 +82,16 @@ impl NativeMemory {
 impl NativeMemory {
     /// Allocates private zeroed pages.
     #[napi(factory, catch_unwind)]
-    pub fn anonymous(length: BigInt) -> Result<Self> {
-        Self::wrap(Memory::anonymous(u64(&length, "length")?).map_err(throw)?, MemoryKind::Anonymous)
+    pub fn anonymous(env: Env, length: BigInt) -> Result<Self> {
+        let memory = Memory::anonymous(u64(&length, "length")?).map_err(throw)?;
+        Self::own(env, memory, MemoryKind::Anonymous)
     }
 
     /// Allocates pages behind a descriptor.
     #[napi(factory, catch_unwind)]
-    pub fn memfd(name: String, length: BigInt) -> Result<Self> {
-        Self::wrap(Memory::memfd(&name, u64(&length, "length")?).map_err(throw)?, MemoryKind::Memfd)
+    pub fn memfd(env: Env, name: String, length: BigInt) -> Result<Self> {
+        let memory = Memory::memfd(&name, u64(&length, "length")?).map_err(throw)?;
+        Self::own(env, memory, MemoryKind::Memfd)
     }
 
     /// Takes the bytes of a typed array over a `SharedArrayBuffer`.
@@ -83,7 +114,10 @@ impl NativeMemory {
     pub fn from_web_assembly(env: Env, wasm: Unknown, offset: BigInt, length: BigInt) -> Result<Self> {
         let (offset, length) = (u64(&offset, "offset")?, u64(&length, "length")?);
         // SAFETY: the memory is an argument of this call.
-        Self::wrap(unsafe { v8_memory::web_assembly(env.raw(), wasm.raw(), offset, length) }?, MemoryKind::Buffer)
+        Self::wrap(
+            unsafe { v8_memory::web_assembly(env.raw(), wasm.raw(), offset, length) }?,
+            MemoryKind::Buffer,
+        )
     }
 
     /// Takes memory that another thread shared.
@@ -96,7 +130,7 @@ impl NativeMemory {
     /// Returns the number by which raw calls know it; zero when closed.
     #[napi(getter, catch_unwind)]
     pub fn handle(&self) -> Result<u32> {
-        Ok(self.memory.borrow().as_ref().map_or(0, |(_, handle)| handle.number()))
+        Ok(self.open.borrow().as_ref().map_or(0, |open| open.handle.number()))
     }
 
     /// Returns where the bytes come from.
@@ -143,7 +177,7 @@ impl NativeMemory {
     /// Lets the handle go; mappings keep the bytes.
     #[napi(catch_unwind)]
     pub fn close(&self) -> Result<()> {
-        let closed = self.memory.borrow_mut().take();
+        let closed = self.open.borrow_mut().take();
         drop(closed);
         Ok(())
     }

@@ -110,6 +110,25 @@ impl Realm {
         self.env
     }
 
+    /// Keeps the environment from ending until [`let_go`](Self::let_go); false when it has ended.
+    pub(crate) fn detain(&self) -> bool {
+        let alive = self.alive.read_recursive();
+        if *alive {
+            std::mem::forget(alive);
+            return true;
+        }
+        false
+    }
+
+    /// Lets the environment end again.
+    ///
+    /// # Safety
+    /// [`detain`](Self::detain) answered true on this thread, and has not been taken back.
+    pub(crate) unsafe fn let_go(&self) {
+        // SAFETY: the guard of `detain` was forgotten, so this thread holds the lock.
+        unsafe { self.alive.force_unlock_read() };
+    }
+
     /// Tells whether shared buffers of this environment live as long as the process.
     pub(crate) fn is_main_thread(&self) -> bool {
         self.main_thread.load(Ordering::Relaxed)
@@ -145,6 +164,15 @@ impl Realm {
             // SAFETY: the caller's promise; tasks run on the thread of the live environment.
             unsafe { napi_sys::napi_delete_reference(realm.env, reference) };
         });
+    }
+
+    /// Tells the garbage collector of bytes that JavaScript keeps alive (or, negative, no longer does).
+    pub(crate) fn account(&self, bytes: i64) {
+        if self.is_here() {
+            let mut total = 0;
+            // SAFETY: right thread, live environment.
+            unsafe { napi_sys::napi_adjust_external_memory(self.env, bytes, &mut total) };
+        }
     }
 
     /// Has `task` run on the thread of the environment, at a turn of its loop; never, when it has ended.

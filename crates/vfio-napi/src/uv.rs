@@ -68,7 +68,8 @@ impl Poll {
             if napi_sys::napi_get_uv_event_loop(env, &mut event_loop) != Status::napi_ok {
                 return Err(Errno::EOPNOTSUPP);
             }
-            let layout = Layout::from_size_align(uv_handle_size(UV_POLL).max(1), 16).map_err(|_| Errno::ENOMEM)?;
+            let layout =
+                Layout::from_size_align(uv_handle_size(UV_POLL).max(1), 16).map_err(|_| Errno::ENOMEM)?;
             let handle: Handle = alloc_zeroed(layout).cast();
             if handle.is_null() {
                 return Err(Errno::ENOMEM);

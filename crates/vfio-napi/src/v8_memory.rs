@@ -27,7 +27,9 @@ struct V8Memory {
 }
 
 enum Source {
-    /// Address of shared bytes, which does not change.
+    /// Address of shared bytes, which does not change and is good on any thread.
+    Lasting(*mut u8),
+    /// As above, of a Worker: good until that exits.
     Shared(*mut u8),
     /// Offset into an `ArrayBuffer`.
     Buffer(usize, #[expect(dead_code, reason = "dropped with the memory")] Borrowed),
@@ -46,8 +48,8 @@ unsafe impl Sync for V8Memory {}
 unsafe impl ExternalMemory for V8Memory {
     fn resolve(&self) -> Option<(*mut u8, usize)> {
         let (offset, length) = match &self.source {
-            Source::Shared(start) if self.realm.is_main_thread() => return Some((*start, self.length)),
-            Source::Shared(start) => return self.realm.is_here().then_some((*start, self.length)),
+            Source::Lasting(start) => return Some((*start, self.length)),
+            Source::Shared(start) => return self.realm.detain().then_some((*start, self.length)),
             Source::Buffer(offset, _) | Source::WebAssembly(offset, _) => (*offset, self.length),
         };
         if !self.realm.is_here() {
@@ -59,9 +61,16 @@ unsafe impl ExternalMemory for V8Memory {
         (!start.is_null()).then(|| (unsafe { start.add(offset) }, length))
     }
 
+    fn leave(&self) {
+        if let Source::Shared(_) = self.source {
+            // SAFETY: `resolve` answered, and so detained the realm.
+            unsafe { self.realm.let_go() };
+        }
+    }
+
     fn stable(&self) -> bool {
         // Of a Worker's buffers nothing is left when it exits, whoever still maps them.
-        matches!(self.source, Source::Shared(_)) && self.realm.is_main_thread()
+        matches!(self.source, Source::Lasting(_))
     }
 }
 
@@ -125,7 +134,9 @@ pub(crate) unsafe fn shared(env: napi_env, view: napi_value) -> Result<Memory> {
     if length == 0 {
         return Err(throw(Errno::EINVAL));
     }
-    memory(env, view, Source::Shared(start.cast()), length)
+    let lasting = realm::of(env).is_some_and(|realm| realm.is_main_thread());
+    let source = if lasting { Source::Lasting } else { Source::Shared };
+    memory(env, view, source(start.cast()), length)
 }
 
 /// Makes memory of a part of an `ArrayBuffer`.

@@ -2,7 +2,7 @@
 
 use vfio_uapi::Errno;
 
-use super::Memory;
+use super::{Memory, Reach};
 use crate::copy;
 
 impl Memory {
@@ -14,7 +14,7 @@ impl Memory {
     pub fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), Errno> {
         let from = self.reach(offset, into.len())?;
         // SAFETY: `reach` checked the range; `into` is exclusive, and so cannot be shared memory.
-        unsafe { copy::read(from, into.as_mut_ptr(), into.len()) };
+        unsafe { copy::read(from.ptr, into.as_mut_ptr(), into.len()) };
         Ok(())
     }
 
@@ -26,7 +26,7 @@ impl Memory {
     pub fn write(&self, offset: u64, from: &[u8]) -> Result<(), Errno> {
         let to = self.reach_mut(offset, from.len())?;
         // SAFETY: `reach_mut` checked the range; `from` is a private buffer.
-        unsafe { copy::write(to, from.as_ptr(), from.len()) };
+        unsafe { copy::write(to.ptr, from.as_ptr(), from.len()) };
         Ok(())
     }
 
@@ -38,7 +38,7 @@ impl Memory {
         let len = usize::try_from(len).map_err(|_| Errno::EFAULT)?;
         let to = self.reach_mut(offset, len)?;
         // SAFETY: `reach_mut` checked the range.
-        unsafe { copy::fill(to, byte, len) };
+        unsafe { copy::fill(to.ptr, byte, len) };
         Ok(())
     }
 
@@ -52,7 +52,7 @@ impl Memory {
         let from = self.reach(offset, len)?;
         let to = target.reach_mut(target_offset, len)?;
         // SAFETY: both ranges were checked, and `between` allows overlap.
-        unsafe { copy::between(from, to, len) };
+        unsafe { copy::between(from.ptr, to.ptr, len) };
         Ok(())
     }
 }
@@ -98,7 +98,7 @@ macro_rules! atomics {
         pub fn $swap(&self, offset: u64, current: $word, new: $word) -> Result<$word, Errno> {
             let word = self.reach_aligned(offset, size_of::<$word>())?;
             // SAFETY: `reach_aligned` checked range and alignment.
-            Ok(unsafe { copy::$swap(word, current, new) })
+            Ok(unsafe { copy::$swap(word.ptr, current, new) })
         }
 
         #[doc = concat!("Adds to the `", stringify!($word), "` atomically, wrapping; returns what was there.")]
@@ -109,7 +109,7 @@ macro_rules! atomics {
         pub fn $add(&self, offset: u64, value: $word) -> Result<$word, Errno> {
             let word = self.reach_aligned(offset, size_of::<$word>())?;
             // SAFETY: `reach_aligned` checked range and alignment.
-            Ok(unsafe { copy::$add(word, value) })
+            Ok(unsafe { copy::$add(word.ptr, value) })
         }
     )*}};
 }
@@ -121,8 +121,8 @@ atomics! {
 
 impl Memory {
     #[inline]
-    fn reach_aligned(&self, offset: u64, size: usize) -> Result<*mut u8, Errno> {
+    fn reach_aligned(&self, offset: u64, size: usize) -> Result<Reach<'_>, Errno> {
         let word = self.reach_mut(offset, size)?;
-        if word.addr() % size == 0 { Ok(word) } else { Err(Errno::EINVAL) }
+        if word.ptr.addr() % size == 0 { Ok(word) } else { Err(Errno::EINVAL) }
     }
 }
