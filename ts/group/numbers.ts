@@ -1,22 +1,24 @@
 /** Numbers handed out lowest first and taken back, as the kernel's `ida` does. */
 export class LowestFreeNumbers {
-  readonly #first: number
+  /** No free number is below this. */
+  #lowest: number
   readonly #taken = new Set<number>()
 
   constructor(first = 0) {
-    this.#first = first
+    this.#lowest = first
   }
 
   /** Takes the lowest number that is free. */
   take(): number {
-    let number = this.#first
+    let number = this.#lowest
     while (this.#taken.has(number)) number++
     this.#taken.add(number)
+    this.#lowest = number + 1
     return number
   }
 
   /** Gives a number back. */
   give(number: number): void {
-    this.#taken.delete(number)
+    if (this.#taken.delete(number)) this.#lowest = Math.min(this.#lowest, number)
   }
 }
