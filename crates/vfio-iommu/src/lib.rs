@@ -3,6 +3,7 @@
 //! * [`DmaSpace`]: the device's view: read, write, atomics, faults.
 //! * [`FaultLog`]: refused DMAs, explained.
 //! * [`IoPageTable`]: host memory by device address, for lock-free readers.
+//! * [`Type1`](type1::Type1): the type1 IOMMU of a container.
 //! * [`IovaRange`]: inclusive ranges of device addresses.
 //!
 //! Neighbours: `vfio-memory` below, `vfio-device` above.
@@ -12,6 +13,7 @@ mod epoch;
 mod fault;
 mod page_table;
 mod space;
+pub mod type1;
 
 pub use addr::{Iova, IovaRange};
 pub use fault::{FaultContext, FaultListener, FaultLog, FaultRecord, MapChange, MapEvent, MapHistory};

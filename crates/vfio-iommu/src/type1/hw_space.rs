@@ -1,0 +1,72 @@
+//! What a device behind the host's IOMMU sees: the page table.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Type1;
+use crate::{Access, DmaFault, DmaSpace, FaultReason, Iova, Reader, Translation};
+
+/// Reaches memory through the page table, without a lock; refusals are logged.
+pub(super) struct HwSpace {
+    type1: Type1,
+    name: Arc<str>,
+    open: Arc<AtomicBool>,
+}
+
+impl HwSpace {
+    pub(super) fn new(type1: Type1, name: &str, open: Arc<AtomicBool>) -> Self {
+        Self { type1, name: name.into(), open }
+    }
+
+    /// Runs an access, of `len` bytes at `iova`, inside an epoch.
+    #[inline]
+    fn access<T>(
+        &self,
+        iova: Iova,
+        len: u64,
+        access: Access,
+        run: impl FnOnce(&Reader<'_>) -> Result<T, DmaFault>,
+    ) -> Result<T, DmaFault> {
+        let result = if self.open.load(Ordering::Acquire) {
+            let reader = self.type1.0.table.reader();
+            run(&reader)
+        } else {
+            Err(DmaFault { iova, len, access, reason: FaultReason::NotAttached })
+        };
+        result.map_err(|fault| self.type1.0.report(&self.name, fault))
+    }
+}
+
+impl DmaSpace for HwSpace {
+    fn read(&self, iova: Iova, into: &mut [u8]) -> Result<(), DmaFault> {
+        self.access(iova, into.len() as u64, Access::Read, |table| table.read(iova, into))
+    }
+
+    fn write(&self, iova: Iova, from: &[u8]) -> Result<(), DmaFault> {
+        self.access(iova, from.len() as u64, Access::Write, |table| table.write(iova, from))
+    }
+
+    fn fill(&self, iova: Iova, byte: u8, len: u64) -> Result<(), DmaFault> {
+        self.access(iova, len, Access::Write, |table| table.fill(iova, byte, len))
+    }
+
+    fn compare_exchange_u32(&self, iova: Iova, current: u32, new: u32) -> Result<u32, DmaFault> {
+        self.access(iova, 4, Access::Write, |table| table.compare_exchange_u32(iova, current, new))
+    }
+
+    fn compare_exchange_u64(&self, iova: Iova, current: u64, new: u64) -> Result<u64, DmaFault> {
+        self.access(iova, 8, Access::Write, |table| table.compare_exchange_u64(iova, current, new))
+    }
+
+    fn fetch_add_u32(&self, iova: Iova, value: u32) -> Result<u32, DmaFault> {
+        self.access(iova, 4, Access::Write, |table| table.fetch_add_u32(iova, value))
+    }
+
+    fn fetch_add_u64(&self, iova: Iova, value: u64) -> Result<u64, DmaFault> {
+        self.access(iova, 8, Access::Write, |table| table.fetch_add_u64(iova, value))
+    }
+
+    fn translate(&self, iova: Iova, access: Access) -> Result<Translation, DmaFault> {
+        self.access(iova, 1, access, |table| table.translate(iova, access))
+    }
+}

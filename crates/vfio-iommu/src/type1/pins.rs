@@ -1,0 +1,90 @@
+//! The pins of all devices in one mapping.
+
+use std::ops::Range;
+
+use vfio_memory::HostSpan;
+
+use super::DeviceId;
+use super::ledger::{Ledger, pieces};
+
+/// Keeps a ledger for each device that pinned something, so that closing a device takes away just its own.
+#[derive(Default)]
+pub(super) struct Pins(Vec<(DeviceId, Ledger)>);
+
+impl Pins {
+    /// Tells whether no page is pinned.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn is_pinned(&self, page: u64) -> bool {
+        self.0.iter().any(|(_, ledger)| ledger.is_pinned(page))
+    }
+
+    /// Returns the memory of a page that some device has pinned.
+    pub(super) fn memory_of(&self, page: u64) -> Option<HostSpan> {
+        self.0.iter().find_map(|(_, ledger)| ledger.memory_of(page))
+    }
+
+    /// Lists the pinned pages of a range, a page that several devices pinned once for each.
+    pub(super) fn pinned_in(&self, pages: Range<u64>) -> impl Iterator<Item = u64> {
+        self.0.iter().flat_map(move |(_, ledger)| ledger.pinned_in(pages.clone()))
+    }
+
+    /// Counts the pages of a range that some device has pinned.
+    pub(super) fn count(&self, pages: Range<u64>) -> u64 {
+        let alone = |index: usize, page: u64| !self.0[..index].iter().any(|(_, other)| other.is_pinned(page));
+        match self.0.as_slice() {
+            [] => 0,
+            [(_, ledger)] => ledger.count(pages),
+            ledgers => (0..).zip(ledgers).fold(0, |sum, (index, (_, ledger))| {
+                sum + ledger.pinned_in(pages.clone()).filter(|page| alone(index, *page)).count() as u64
+            }),
+        }
+    }
+
+    /// Returns the longest run at the start of a range whose pages are all pinned or all free, and which.
+    pub(super) fn run(&self, pages: Range<u64>) -> (Range<u64>, bool) {
+        let mut end = pages.start;
+        for piece in pieces(pages.clone()) {
+            if !self.0.iter().all(|(_, ledger)| ledger.has_none_near(&piece)) {
+                break;
+            }
+            end = piece.end;
+        }
+        if end > pages.start {
+            return (pages.start..end, false);
+        }
+        let pinned = self.is_pinned(pages.start);
+        let same = pages.clone().take_while(|page| self.is_pinned(*page) == pinned).count() as u64;
+        (pages.start..pages.start + same, pinned)
+    }
+
+    /// Adds a pin of `device` to each page from `first` on; `span` is their memory.
+    pub(super) fn pin(&mut self, device: DeviceId, first: u64, span: &HostSpan) {
+        let index = self.0.iter().position(|(owner, _)| *owner == device).unwrap_or_else(|| {
+            self.0.push((device, Ledger::default()));
+            self.0.len() - 1
+        });
+        self.0[index].1.pin(first, span);
+    }
+
+    /// Takes one pin of `device` off each page of a range; returns how many pages nobody has pinned any more.
+    pub(super) fn unpin(&mut self, device: DeviceId, pages: Range<u64>) -> u64 {
+        let Some(index) = self.0.iter().position(|(owner, _)| *owner == device) else { return 0 };
+        let (_, mut ledger) = self.0.swap_remove(index);
+        let mut free = 0;
+        ledger.unpin(pages, |page| free += u64::from(!self.is_pinned(page)));
+        if !ledger.is_empty() {
+            self.0.push((device, ledger));
+        }
+        free
+    }
+
+    /// Takes every pin of `device`; returns how many pages nobody has pinned any more.
+    pub(super) fn drop_device(&mut self, device: DeviceId) -> u64 {
+        let before = self.count(0..u64::MAX);
+        self.0.retain(|(owner, _)| *owner != device);
+        before - self.count(0..u64::MAX)
+    }
+}
