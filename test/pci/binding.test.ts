@@ -27,7 +27,9 @@ describe('unbind and bind', () => {
     const { sysfs, pci } = documentMachine()
     const name = '0000:06:0d.0'
     expect(sysfs.readlink(`${DEVICES}/${name}/driver`)).toBe('../../../../bus/pci/drivers/snd_emu10k1')
-    expect(sysfs.readlink(`${DRIVERS}/snd_emu10k1/${name}`)).toBe('../../../../devices/pci0000:00/0000:00:1e.0/0000:06:0d.0')
+    expect(sysfs.readlink(`${DRIVERS}/snd_emu10k1/${name}`)).toBe(
+      '../../../../devices/pci0000:00/0000:00:1e.0/0000:06:0d.0',
+    )
     expect(sysfs.write(`${DEVICES}/${name}/driver/unbind`, `${name}\n`)).toBe(13)
     expect(sysfs.exists(`${DEVICES}/${name}/driver`)).toBe(false)
     expect(pci.device(name)?.driver).toBeUndefined()
@@ -94,14 +96,18 @@ describe('new_id', () => {
     expect(probed).toEqual([])
   })
 
-  it.each(['0x1234 0X0001', ' \t1234\n1 rest', '1234 1 ffffffff ffffffff', '1234 1 0 0', '1234 1 0 0 20000 ff0000', '1234 1 0 0 0 0 0'])(
-    'takes %j',
-    (text) => {
-      const { sysfs, probed } = machineWithDriver()
-      sysfs.write(`${DRIVERS}/stub/new_id`, text)
-      expect(probed).toEqual(['0000:00:02.0'])
-    },
-  )
+  it.each([
+    '0x1234 0X0001',
+    ' \t1234\n1 rest',
+    '1234 1 ffffffff ffffffff',
+    '1234 1 0 0',
+    '1234 1 0 0 20000 ff0000',
+    '1234 1 0 0 0 0 0',
+  ])('takes %j', (text) => {
+    const { sysfs, probed } = machineWithDriver()
+    sysfs.write(`${DRIVERS}/stub/new_id`, text)
+    expect(probed).toEqual(['0000:00:02.0'])
+  })
 
   it('looks at subsystem and class', () => {
     const { sysfs, probed } = machineWithDriver()
@@ -159,7 +165,9 @@ describe('DMA ownership', () => {
     expect(group?.dmaOwnerClaimed).toBe(true)
     pci.unbind('0000:06:0d.0')
     expect(group?.dmaOwnerClaimed).toBe(true)
-    expect(() => group?.claimDmaOwner({})).toThrow(expect.objectContaining({ code: 'EPERM', message: expect.stringContaining('emu10k1-gp') }))
+    expect(() => group?.claimDmaOwner({})).toThrow(
+      expect.objectContaining({ code: 'EPERM', message: expect.stringContaining('emu10k1-gp') }),
+    )
     pci.unbind('0000:06:0d.1')
     expect(group?.dmaOwnerClaimed).toBe(false)
   })
@@ -183,7 +191,11 @@ describe('a driver that lets go later', () => {
   function slowMachine() {
     const machine = emptyMachine()
     const waiting: (() => void)[] = []
-    machine.pci.addDriver({ name: 'slow', managesDma: true, remove: (_device: PciDevice, done) => void waiting.push(done) })
+    machine.pci.addDriver({
+      name: 'slow',
+      managesDma: true,
+      remove: (_device: PciDevice, done) => void waiting.push(done),
+    })
     machine.pci.add('0000:00:02.0', new InertFunction(), { driver: 'slow' })
     return { ...machine, letGo: () => waiting.splice(0).forEach((done) => done()) }
   }

@@ -25,7 +25,9 @@ describe('attributes of a function', () => {
     expect(sysfs.stat(`${edu}/config`).size).toBe(256)
     expect(sysfs.stat(`${DEVICES}/0000:01:00.0/config`).size).toBe(4096)
     expect(sysfs.readBytes(`${edu}/config`, 250, 4096)).toHaveLength(6)
-    expect(sysfs.read(`${edu}/resource`).split('\n')[0]).toBe('0x00000000fe800000 0x00000000fe8fffff 0x0000000000040200')
+    expect(sysfs.read(`${edu}/resource`).split('\n')[0]).toBe(
+      '0x00000000fe800000 0x00000000fe8fffff 0x0000000000040200',
+    )
     expect(sysfs.stat(`${edu}/resource0`)).toEqual({ mode: 0o100600, size: 1 << 20 })
     sysfs.write(`${edu}/config`, Uint8Array.of(0x07), 0x3c)
     expect(sysfs.read(`${edu}/irq`)).toBe('7\n')
@@ -85,10 +87,13 @@ describe('plugging', () => {
     ])
   })
 
-  it.each(['', '0000:00:20.0', '0000:00:00.8', '00:00.0', '0000:00:00.0 ', 7, undefined])('takes no address %j', (address) => {
-    const { pci } = emptyMachine()
-    expect(() => pci.add(address as string, new InertFunction())).toThrow(TypeError)
-  })
+  it.each(['', '0000:00:20.0', '0000:00:00.8', '00:00.0', '0000:00:00.0 ', 7, undefined])(
+    'takes no address %j',
+    (address) => {
+      const { pci } = emptyMachine()
+      expect(() => pci.add(address as string, new InertFunction())).toThrow(TypeError)
+    },
+  )
 
   it('checks descriptions', () => {
     const { pci } = emptyMachine()

@@ -108,18 +108,24 @@ describe('sysfs of groups', () => {
     const { sysfs } = documentMachine()
     expect(sysfs.readlink('/sys/bus/pci/devices/0000:06:0d.0/iommu_group')).toBe('../../../../kernel/iommu_groups/26')
     const devices = '/sys/bus/pci/devices/0000:06:0d.0/iommu_group/devices'
-    expect(Object.fromEntries(sysfs.list(devices).map((name) => [name, sysfs.readlink(`${devices}/${name}`)]))).toEqual({
-      '0000:00:1e.0': '../../../../devices/pci0000:00/0000:00:1e.0',
-      '0000:06:0d.0': '../../../../devices/pci0000:00/0000:00:1e.0/0000:06:0d.0',
-      '0000:06:0d.1': '../../../../devices/pci0000:00/0000:00:1e.0/0000:06:0d.1',
-    })
+    expect(Object.fromEntries(sysfs.list(devices).map((name) => [name, sysfs.readlink(`${devices}/${name}`)]))).toEqual(
+      {
+        '0000:00:1e.0': '../../../../devices/pci0000:00/0000:00:1e.0',
+        '0000:06:0d.0': '../../../../devices/pci0000:00/0000:00:1e.0/0000:06:0d.0',
+        '0000:06:0d.1': '../../../../devices/pci0000:00/0000:00:1e.0/0000:06:0d.1',
+      },
+    )
   })
 
   it('changes the type of a group that nobody uses', () => {
     const { sysfs } = q35()
     sysfs.write('/sys/kernel/iommu_groups/2/type', 'identity')
     expect(sysfs.read('/sys/kernel/iommu_groups/2/type')).toBe('identity\n')
-    expect(() => sysfs.write('/sys/kernel/iommu_groups/2/type', 'bogus')).toThrow(expect.objectContaining({ code: 'EINVAL' }))
-    expect(() => sysfs.write('/sys/kernel/iommu_groups/11/type', 'identity')).toThrow(expect.objectContaining({ code: 'EPERM' }))
+    expect(() => sysfs.write('/sys/kernel/iommu_groups/2/type', 'bogus')).toThrow(
+      expect.objectContaining({ code: 'EINVAL' }),
+    )
+    expect(() => sysfs.write('/sys/kernel/iommu_groups/11/type', 'identity')).toThrow(
+      expect.objectContaining({ code: 'EPERM' }),
+    )
   })
 })

@@ -22,7 +22,12 @@ export function emptyMachine(firstGroup = 0, iommu: HostPciOptions['iommu'] = { 
 
 const MIB = 1 << 20
 const educational = (multifunction = false) =>
-  new InertFunction({ id: '1234:11e8', bars: [{ index: 0, size: MIB, kind: 'memory32' }], interruptPin: 1, multifunction })
+  new InertFunction({
+    id: '1234:11e8',
+    bars: [{ index: 0, size: MIB, kind: 'memory32' }],
+    interruptPin: 1,
+    multifunction,
+  })
 
 /** A q35 machine with root ports, a multifunction slot and a PCIe-to-PCI bridge, in the order of enumeration. */
 export function q35(): Machine {
@@ -108,5 +113,7 @@ export function documentMachine(): Machine {
 
 /** Names of a group's members, by group number. */
 export function membersOf(machine: Machine): Record<number, string[]> {
-  return Object.fromEntries(machine.groups.list().map((group) => [group.number, group.members.map((member) => member.name)]))
+  return Object.fromEntries(
+    machine.groups.list().map((group) => [group.number, group.members.map((member) => member.name)]),
+  )
 }

@@ -89,7 +89,19 @@ describe('every attribute of a machine', () => {
   const hostile = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc.uint8Array(),
-    fc.constantFrom('0', '1', '\n', '\0', '-1', '0x1', '1234 11e8', '0000:00:04.0', 'vfio-pci', '9'.repeat(40), 'x'.repeat(9000)),
+    fc.constantFrom(
+      '0',
+      '1',
+      '\n',
+      '\0',
+      '-1',
+      '0x1',
+      '1234 11e8',
+      '0000:00:04.0',
+      'vfio-pci',
+      '9'.repeat(40),
+      'x'.repeat(9000),
+    ),
   )
 
   it('answers any write with bytes or an errno, and the tree stays whole', () => {

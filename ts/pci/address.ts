@@ -19,7 +19,12 @@ const FORM = /^([0-9a-fA-F]{4}):([0-9a-fA-F]{2}):([01][0-9a-fA-F])\.([0-7])$/
 export function matchPciAddress(text: string): PciAddress | undefined {
   const parts = FORM.exec(text)
   if (!parts) return undefined
-  const [domain, bus, slot, fn] = parts.slice(1).map((part) => Number.parseInt(part, 16)) as [number, number, number, number]
+  const [domain, bus, slot, fn] = parts.slice(1).map((part) => Number.parseInt(part, 16)) as [
+    number,
+    number,
+    number,
+    number,
+  ]
   return { domain, bus, slot, function: fn }
 }
 
@@ -27,7 +32,8 @@ export function matchPciAddress(text: string): PciAddress | undefined {
 export function parsePciAddress(text: unknown, argument = 'address'): PciAddress {
   if (typeof text !== 'string') throw invalidArgType(argument, 'a PCI address such as "0000:06:0d.0"', text)
   const address = matchPciAddress(text)
-  if (!address) throw invalidArgValue(argument, `must be a PCI address such as "0000:06:0d.0". Received ${JSON.stringify(text)}`)
+  if (!address)
+    throw invalidArgValue(argument, `must be a PCI address such as "0000:06:0d.0". Received ${JSON.stringify(text)}`)
   return address
 }
 

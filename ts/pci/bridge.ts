@@ -47,7 +47,8 @@ const MODELS: Readonly<Record<PciBridgeKind, Model>> = {
 /** Makes the hardware of a bridge. @throws {TypeError} a value of the wrong shape */
 export function bridgeHardware(options: PciBridgeOptions): PciHardware {
   const base = Object.hasOwn(MODELS, options.kind) ? MODELS[options.kind] : undefined
-  if (!base) throw invalidArgValue('kind', `must be one of ${Object.keys(MODELS).join(', ')}. Received ${String(options.kind)}`)
+  if (!base)
+    throw invalidArgValue('kind', `must be one of ${Object.keys(MODELS).join(', ')}. Received ${String(options.kind)}`)
   const config = new ConfigSpace(identityOf(options, base.identity), HEADER_BRIDGE)
   config.allow(CONFIG.primaryBus, 3, 0xffffff)
   config.allow(CONFIG.ioBase, 2, 0xf0f0)

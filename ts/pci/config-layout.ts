@@ -60,7 +60,12 @@ export const EXPRESS_TYPE = {
 } as const
 
 /** Bits of the ACS capability and control registers. */
-export const ACS = { sourceValidation: 0x01, requestRedirect: 0x04, completionRedirect: 0x08, upstreamForwarding: 0x10 } as const
+export const ACS = {
+  sourceValidation: 0x01,
+  requestRedirect: 0x04,
+  completionRedirect: 0x08,
+  upstreamForwarding: 0x10,
+} as const
 
 /** Configuration space of a function, as the host reaches it. */
 export interface ConfigAccess {

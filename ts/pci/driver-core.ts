@@ -45,7 +45,8 @@ export class DriverCore {
 
   /** Registers a driver and offers it the functions without one. @throws {VfioError} EBUSY the name is taken */
   register(ops: PciDriverOps): PciDriver {
-    if (this.#drivers.has(ops.name)) throw new VfioError('EBUSY', 'pci_register_driver', { reason: `${ops.name} is registered already` })
+    if (this.#drivers.has(ops.name))
+      throw new VfioError('EBUSY', 'pci_register_driver', { reason: `${ops.name} is registered already` })
     const driver = new PciDriver(ops)
     this.#drivers.set(ops.name, driver)
     this.#show(driver)
@@ -56,7 +57,9 @@ export class DriverCore {
   /** Offers a function to the drivers, the first that takes it wins. Tells whether one did. */
   attach(device: PciDevice): boolean {
     if (device.boundTo) return true
-    return this.drivers.some((driver) => driver.matches(device.header, device.driverOverride) && this.#tried(driver, device))
+    return this.drivers.some(
+      (driver) => driver.matches(device.header, device.driverOverride) && this.#tried(driver, device),
+    )
   }
 
   /**
@@ -68,7 +71,9 @@ export class DriverCore {
       throw new VfioError('ENODEV', 'bind', {
         path: `${driver.path}/bind`,
         reason: device ? `${driver.name} is not for ${device.name}` : 'no such device',
-        ...(device ? { remedy: `write its ids to ${driver.path}/new_id, or ${driver.name} to its driver_override` } : {}),
+        ...(device
+          ? { remedy: `write its ids to ${driver.path}/new_id, or ${driver.name} to its driver_override` }
+          : {}),
       })
     }
     this.#probe(driver, device)
@@ -113,7 +118,11 @@ export class DriverCore {
   /** `remove_id`. @throws {VfioError} EINVAL, ENODEV */
   removeId(driver: PciDriver, text: string): void {
     const id = parseIdText(text)
-    if (!id) throw new VfioError('EINVAL', 'write', { path: `${driver.path}/remove_id`, reason: 'vendor and device are wanted' })
+    if (!id)
+      throw new VfioError('EINVAL', 'write', {
+        path: `${driver.path}/remove_id`,
+        reason: 'vendor and device are wanted',
+      })
     driver.removeDynamic(id)
   }
 
@@ -169,13 +178,17 @@ export class DriverCore {
   }
 
   #show(driver: PciDriver): void {
-    const store = (name: string, fn: (text: string) => void) => this.#sysfs.attr(`${driver.path}/${name}`, { mode: 0o200, store: fn })
+    const store = (name: string, fn: (text: string) => void) =>
+      this.#sysfs.attr(`${driver.path}/${name}`, { mode: 0o200, store: fn })
     const named = (text: string) => this.#functions.named(oneLine(text))
     store('bind', (text) => this.bind(driver, named(text)))
     store('unbind', (text) => {
       const device = named(text)
       if (device?.boundTo !== driver) {
-        throw new VfioError('ENODEV', 'write', { path: `${driver.path}/unbind`, reason: `no such device is bound to ${driver.name}` })
+        throw new VfioError('ENODEV', 'write', {
+          path: `${driver.path}/unbind`,
+          reason: `no such device is bound to ${driver.name}`,
+        })
       }
       this.unbind(device)
     })

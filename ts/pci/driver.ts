@@ -74,7 +74,8 @@ export class PciDriver implements BoundDriver {
         (id.subdevice === 0xffff_ffff || known.subdevice === id.subdevice) &&
         ((known.classCode ^ id.classCode) & id.classMask) === 0,
     )
-    if (!found) throw new VfioError('ENODEV', 'write', { path: `${this.path}/remove_id`, reason: 'no such id was added' })
+    if (!found)
+      throw new VfioError('ENODEV', 'write', { path: `${this.path}/remove_id`, reason: 'no such id was added' })
     this.#dynamic = this.#dynamic.filter((known) => known !== found)
   }
 }
@@ -89,8 +90,13 @@ export const pciePort: PciDriverOps = {
   ids: [{ vendor: 0xffff_ffff, device: 0xffff_ffff, classCode: 0x060400, classMask: 0xff_ffff }],
   probe(device) {
     const { expressType } = device.header
-    const ports: readonly (number | undefined)[] = [EXPRESS_TYPE.rootPort, EXPRESS_TYPE.upstreamPort, EXPRESS_TYPE.downstreamPort]
-    if (!device.isBridge || !ports.includes(expressType)) throw new VfioError('ENODEV', 'probe', { reason: `${device.name} is no port` })
+    const ports: readonly (number | undefined)[] = [
+      EXPRESS_TYPE.rootPort,
+      EXPRESS_TYPE.upstreamPort,
+      EXPRESS_TYPE.downstreamPort,
+    ]
+    if (!device.isBridge || !ports.includes(expressType))
+      throw new VfioError('ENODEV', 'probe', { reason: `${device.name} is no port` })
   },
 }
 

@@ -12,7 +12,14 @@ export interface EduOptions extends PciFunctionOptions {
   dmaMask?: U64
 }
 
-const DEFAULTS = { vendor: 0x1234, device: 0x11e8, subsystemVendor: 0x1af4, subsystemDevice: 0x1100, revision: 0x10, classCode: 0x00ff00 }
+const DEFAULTS = {
+  vendor: 0x1234,
+  device: 0x11e8,
+  subsystemVendor: 0x1af4,
+  subsystemDevice: 0x1100,
+  revision: 0x10,
+  classCode: 0x00ff00,
+}
 
 /**
  * QEMU's educational device: one BAR of registers, a 4 KiB buffer with DMA both ways, INTx and MSI.

@@ -64,7 +64,9 @@ export function plugIn(device: PciDevice, others: readonly PciDevice[]): void {
     const kind = kindOf(bar)
     const taken = others
       .flatMap((other) => other.bars.filter((known) => kindOf(known) === kind).map((known) => rangeOf(other, known)))
-      .concat(device.bars.filter((known) => known !== bar && kindOf(known) === kind).map((known) => rangeOf(device, known)))
+      .concat(
+        device.bars.filter((known) => known !== bar && kindOf(known) === kind).map((known) => rangeOf(device, known)),
+      )
       .filter((range) => range.start !== 0n)
       .sort((a, b) => (a.start < b.start ? -1 : 1))
     const address = firstFree(SPACES[kind], bar.size, taken)
@@ -131,7 +133,8 @@ function setWindow(bridge: PciDevice, kind: Kind, address: bigint, size: bigint)
     hardware.configWrite(CONFIG.ioLimit, 1, Number((limit >> 8n) & 0xf0n))
     return
   }
-  const [low, high] = kind === 'memory' ? [CONFIG.memoryBase, CONFIG.memoryLimit] : [CONFIG.prefetchBase, CONFIG.prefetchLimit]
+  const [low, high] =
+    kind === 'memory' ? [CONFIG.memoryBase, CONFIG.memoryLimit] : [CONFIG.prefetchBase, CONFIG.prefetchLimit]
   hardware.configWrite(low, 2, Number((base >> 16n) & 0xfff0n))
   hardware.configWrite(high, 2, Number((limit >> 16n) & 0xfff0n))
   if (kind === 'prefetchable') {

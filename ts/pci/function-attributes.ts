@@ -43,7 +43,8 @@ export function removeFunctionNode(sysfs: SysfsTree, device: PciDevice): void {
 
 function addIdentity(sysfs: SysfsTree, device: PciDevice): void {
   const { header, hardware } = device
-  const show = (name: string, text: () => string) => sysfs.attr(`${device.path}/${name}`, { mode: 0o444, show: () => `${text()}\n` })
+  const show = (name: string, text: () => string) =>
+    sysfs.attr(`${device.path}/${name}`, { mode: 0o444, show: () => `${text()}\n` })
   show('vendor', () => `0x${hex(header.vendor, 4)}`)
   show('device', () => `0x${hex(header.device, 4)}`)
   show('subsystem_vendor', () => `0x${hex(header.subsystemVendor, 4)}`)
@@ -133,7 +134,8 @@ function storeOverride(device: PciDevice, text: string): void {
 function storeEnable(device: PciDevice, text: string): void {
   const path = `${device.path}/enable`
   const on = parseNumber(text, path) !== 0n
-  if (device.boundTo) throw new VfioError('EBUSY', 'write', { path, reason: `${device.name} is bound to ${device.driver}` })
+  if (device.boundTo)
+    throw new VfioError('EBUSY', 'write', { path, reason: `${device.name} is bound to ${device.driver}` })
   if (!on && device.enableCount === 0) throw new VfioError('EIO', 'write', { path, reason: 'it is not enabled' })
   device.enableCount += on ? 1 : -1
   if (!on) return

@@ -7,6 +7,7 @@
 import { invalidArgType, VfioError } from '../errors.ts'
 import type { IommuGroupOptions, IommuGroupRegistry } from '../group/iommu-group.ts'
 import { flag, text } from '../shape.ts'
+import { PciModel } from '../device/pci-model.ts'
 import { parseNumber } from '../sysfs/number.ts'
 import { oneLine } from '../sysfs/device-node.ts'
 import type { SysfsTree } from '../sysfs/tree.ts'
@@ -17,8 +18,9 @@ import { type PciDriver, type PciDriverOps, pciePort, pciStub } from './driver.t
 import { DriverCore } from './driver-core.ts'
 import { plugIn, powerOn } from './firmware.ts'
 import { addFunctionNode, removeFunctionNode } from './function-attributes.ts'
-import type { PciFunctionDescriptor } from './hardware.ts'
+import type { PciFunctionDescriptor, PciHardware } from './hardware.ts'
 import { enableAcs, findGroup } from './isolation.ts'
+import { NativeHardware } from './native-hardware.ts'
 import { type Slot, Topology } from './topology.ts'
 
 /** What the PCI side is built on. */
@@ -120,14 +122,14 @@ export class HostPci {
    * @throws {TypeError} a value of the wrong shape
    * @throws {VfioError} EEXIST the slot is taken, ENODEV nothing leads to the bus, and what the driver refuses with
    */
-  add(address: string, descriptor: PciFunctionDescriptor, options: PlugOptions = {}): PciDevice {
+  add(address: string, descriptor: PciFunctionDescriptor | PciModel, options: PlugOptions = {}): PciDevice {
     const at = parsePciAddress(address)
-    if (typeof descriptor?.create !== 'function') throw invalidArgType('descriptor', 'a PCI function such as new Edu()', descriptor)
+    const create = creatorOf(descriptor)
     if (options.driver !== undefined) text(options.driver, 'options.driver')
     const quirks = quirksOf(options)
     this.#leadTo(at, options.behind)
     this.#topology.requireFree(at)
-    const device = this.#plug({ address: at, hardware: descriptor.create(formatPciAddress(at)), quirks }, options.driver)
+    const device = this.#plug({ address: at, hardware: create(formatPciAddress(at)), quirks }, options.driver)
     if (options.driver === undefined) return device
     try {
       this.bind(device.name, options.driver)
@@ -148,7 +150,8 @@ export class HostPci {
     const name = formatPciAddress(parsePciAddress(address))
     const names = [...this.#topology.slotsBehind(name), name]
     const slots = names.map((other) => ({ name: other, slot: this.#topology.unplug(other) }))
-    if (slots.at(-1)?.slot === undefined) throw new VfioError('ENODEV', 'remove', { reason: `there is nothing at ${name}` })
+    if (slots.at(-1)?.slot === undefined)
+      throw new VfioError('ENODEV', 'remove', { reason: `there is nothing at ${name}` })
     for (const other of names) this.#undecided.delete(other)
     const device = this.#topology.named(name)
     if (device) this.#stop(device, () => slots.forEach(({ slot }) => slot?.hardware.close()))
@@ -233,7 +236,11 @@ export class HostPci {
     const bridge = this.device(text(name, 'behind'))
     if (!bridge?.subordinate) throw new VfioError('ENODEV', 'add', { reason: `${name} is no bridge of this machine` })
     if (bridge.subordinate.domain === at.domain && bridge.subordinate.number === at.bus) return
-    if (!this.#undecided.has(bridge.name) || bridge.subordinate.devices.length > 0 || this.#topology.busTaken(at.domain, at.bus)) {
+    if (
+      !this.#undecided.has(bridge.name) ||
+      bridge.subordinate.devices.length > 0 ||
+      this.#topology.busTaken(at.domain, at.bus)
+    ) {
       throw new VfioError('EINVAL', 'add', {
         reason: `bus ${busName(at.domain, at.bus)} is not behind ${bridge.name}, which leads to ${bridge.subordinate.name}`,
       })
@@ -258,7 +265,10 @@ export class HostPci {
 
   #enumerate(slot: Slot, driverFollows = false): PciDevice {
     const device = this.#topology.enumerate(slot)
-    plugIn(device, this.devices.filter((other) => other !== device))
+    plugIn(
+      device,
+      this.devices.filter((other) => other !== device),
+    )
     enableAcs(device)
     addFunctionNode(this.#sysfs, device, {
       remove: (gone) => this.#stop(gone),
@@ -322,6 +332,12 @@ export class HostPci {
     })
     this.#sysfs.attr(`${BUS}/uevent`, { mode: 0o200, store: () => {} })
   }
+}
+
+function creatorOf(descriptor: PciFunctionDescriptor | PciModel): (name: string) => PciHardware {
+  if (descriptor instanceof PciModel) return (name) => new NativeHardware(descriptor.createFunction(name))
+  if (typeof descriptor?.create === 'function') return (name) => descriptor.create(name)
+  throw invalidArgType('descriptor', 'a PCI function such as new Edu(), or a PciModel', descriptor)
 }
 
 function quirksOf(options: { quirks?: PciQuirks }): PciQuirks {

@@ -14,11 +14,19 @@ export class BusReset implements HotResetProvider {
   }
 
   affected(): readonly HotResetDevice[] {
-    return this.#bus().walk().map((device) => {
-      if (!device.group) throw new VfioError('EPERM', 'hot reset', { reason: `${device.name} is in no group` })
-      const { domain, bus } = device.address
-      return { group: device.group.number, segment: domain, bus, devfn: device.devfn, bound: device.boundTo?.name === 'vfio-pci' }
-    })
+    return this.#bus()
+      .walk()
+      .map((device) => {
+        if (!device.group) throw new VfioError('EPERM', 'hot reset', { reason: `${device.name} is in no group` })
+        const { domain, bus } = device.address
+        return {
+          group: device.group.number,
+          segment: domain,
+          bus,
+          devfn: device.devfn,
+          bound: device.boundTo?.name === 'vfio-pci',
+        }
+      })
   }
 
   reset(): void {
@@ -29,7 +37,9 @@ export class BusReset implements HotResetProvider {
   #bus(): PciBus {
     const { bus } = this.#device
     if (!bus.bridge || !resettable(bus)) {
-      throw new VfioError('ENODEV', 'hot reset', { reason: `neither slot nor bus of ${this.#device.name} can be reset` })
+      throw new VfioError('ENODEV', 'hot reset', {
+        reason: `neither slot nor bus of ${this.#device.name} can be reset`,
+      })
     }
     return bus
   }

@@ -21,7 +21,10 @@ export interface PciDeviceId {
 export type FullDeviceId = Required<PciDeviceId>
 
 /** What matching looks at. */
-export type IdentifiedFunction = Pick<PciHeader, 'vendor' | 'device' | 'subsystemVendor' | 'subsystemDevice' | 'classCode'>
+export type IdentifiedFunction = Pick<
+  PciHeader,
+  'vendor' | 'device' | 'subsystemVendor' | 'subsystemDevice' | 'classCode'
+>
 
 /** Fills in what an entry leaves open. */
 export function fullId(id: PciDeviceId): FullDeviceId {

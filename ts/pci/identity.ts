@@ -9,7 +9,8 @@ const PAIR = /^([0-9a-fA-F]{4}):([0-9a-fA-F]{4})$/
 export function parsePciId(text: unknown, argument = 'id'): [vendor: number, device: number] {
   if (typeof text !== 'string') throw invalidArgType(argument, 'a string such as "1102:0002"', text)
   const parts = PAIR.exec(text)
-  if (!parts) throw invalidArgValue(argument, `must be "vendor:device" in hexadecimal. Received ${JSON.stringify(text)}`)
+  if (!parts)
+    throw invalidArgValue(argument, `must be "vendor:device" in hexadecimal. Received ${JSON.stringify(text)}`)
   return [Number.parseInt(parts[1] as string, 16), Number.parseInt(parts[2] as string, 16)]
 }
 
@@ -32,6 +33,7 @@ export function identityOf(options: PciFunctionOptions, defaults: PciIdentity): 
 
 function bits(value: unknown, width: number, argument: string): number {
   if (typeof value !== 'number') throw invalidArgType(argument, 'a number', value)
-  if (!Number.isInteger(value) || value < 0 || value >= 2 ** width) throw outOfRange(argument, `an integer of ${width} bits`, value)
+  if (!Number.isInteger(value) || value < 0 || value >= 2 ** width)
+    throw outOfRange(argument, `an integer of ${width} bits`, value)
   return value
 }

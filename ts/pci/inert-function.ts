@@ -96,7 +96,8 @@ class InertHardware implements PciHardware {
         },
       ),
     )
-    for (let at = CONFIG.bar0 as number; at < CONFIG.bar0 + 24; at += 4) native.configWrite(at, 4, this.#config.configRead(at, 4))
+    for (let at = CONFIG.bar0 as number; at < CONFIG.bar0 + 24; at += 4)
+      native.configWrite(at, 4, this.#config.configRead(at, 4))
     native.configWrite(CONFIG.command, 2, this.#config.configRead(CONFIG.command, 2))
     native.configWrite(CONFIG.interruptLine, 1, this.#config.configRead(CONFIG.interruptLine, 1))
     return native

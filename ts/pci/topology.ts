@@ -35,7 +35,8 @@ export class Topology {
     const name = busName(domain, number)
     const known = this.#roots.get(name)
     if (known) return known
-    if (this.bus(domain, number)) throw new VfioError('EEXIST', 'addRootBus', { reason: `a bridge leads to bus ${name}` })
+    if (this.bus(domain, number))
+      throw new VfioError('EEXIST', 'addRootBus', { reason: `a bridge leads to bus ${name}` })
     const bus = new PciBus(domain, number)
     this.#roots.set(name, bus)
     return bus
@@ -55,7 +56,8 @@ export class Topology {
   bus(domain: number, number: number): PciBus | undefined {
     const root = this.#roots.get(busName(domain, number))
     if (root) return root
-    return this.all().find((device) => device.address.domain === domain && device.subordinate?.number === number)?.subordinate
+    return this.all().find((device) => device.address.domain === domain && device.subordinate?.number === number)
+      ?.subordinate
   }
 
   /** Whether a bus of that number is there or is promised to hardware that waits for a rescan. */
@@ -79,7 +81,8 @@ export class Topology {
   /** Refuses a slot with hardware, or one whose hardware is still in use although it was pulled out. @throws {VfioError} EEXIST */
   requireFree(address: PciAddress): void {
     const name = formatPciAddress(address)
-    if (this.#slots.has(name) || this.#devices.has(name)) throw new VfioError('EEXIST', 'add', { reason: `${name} is taken` })
+    if (this.#slots.has(name) || this.#devices.has(name))
+      throw new VfioError('EEXIST', 'add', { reason: `${name} is taken` })
   }
 
   /** Takes hardware out of its slot. */
@@ -102,7 +105,9 @@ export class Topology {
     const bridge = this.#slots.get(name)
     if (bridge?.secondaryBus === undefined) return []
     const { domain } = bridge.address
-    const behind = [...this.#slots.keys()].filter((other) => other.startsWith(`${busName(domain, bridge.secondaryBus as number)}:`))
+    const behind = [...this.#slots.keys()].filter((other) =>
+      other.startsWith(`${busName(domain, bridge.secondaryBus as number)}:`),
+    )
     return behind.flatMap((other) => [...this.slotsBehind(other), other])
   }
 
@@ -110,7 +115,11 @@ export class Topology {
   enumerate(slot: Slot): PciDevice {
     const { domain, bus: number } = slot.address
     const bus = this.bus(domain, number)
-    if (!bus) throw new VfioError('ENODEV', 'add', { reason: `nothing leads to bus ${busName(domain, number)}`, remedy: 'add a bridge first' })
+    if (!bus)
+      throw new VfioError('ENODEV', 'add', {
+        reason: `nothing leads to bus ${busName(domain, number)}`,
+        remedy: 'add a bridge first',
+      })
     const device = new PciDevice(slot.address, bus, slot.hardware, slot.quirks)
     if (slot.secondaryBus !== undefined) {
       leadTo(device, slot.secondaryBus)

@@ -10,7 +10,9 @@ export function parseNumber(text: string, path: string): bigint {
   const parts = /^\+?(?:0[xX]([0-9a-fA-F]+)|0([0-7]+)|([1-9][0-9]*|0))\n?$/.exec(nul < 0 ? text : text.slice(0, nul))
   if (!parts) throw new VfioError('EINVAL', 'write', { path, reason: 'no number' })
   const [, hexadecimal, octal, decimal] = parts
-  const value = BigInt(hexadecimal !== undefined ? `0x${hexadecimal}` : octal !== undefined ? `0o${octal}` : (decimal as string))
+  const value = BigInt(
+    hexadecimal !== undefined ? `0x${hexadecimal}` : octal !== undefined ? `0o${octal}` : (decimal as string),
+  )
   if (value > 0xffff_ffff_ffff_ffffn) throw new VfioError('ERANGE', 'write', { path })
   return value
 }

@@ -1,0 +1,144 @@
+/**
+ * Device models in TypeScript: a class that answers accesses to the BARs of a PCI function and does its DMA and interrupts.
+ *
+ * Everything else is native and the same for all models: configuration space, BAR routing, interrupt delivery and masking,
+ * resets. A model is plugged into a machine as a function (`host.pci.add`) or made into a mediated device
+ * (`probe: (mdev) => new Doorbell().vfioDevice(mdev.uuid)`).
+ */
+import { invalidArgType, VfioError } from '../errors.ts'
+import type { NativePciBar, NativePciDescription, NativePciFunction } from '../native/addon.ts'
+import { addon } from '../native/load.ts'
+import { status, syscall } from '../native/syscall.ts'
+import { text, u32 } from '../shape.ts'
+import { Dma } from './dma.ts'
+import type { DmaAccess, VfioDeviceOps } from './ops.ts'
+import { VfioPciOps } from './vfio-pci-ops.ts'
+
+/** What a model's function looks like from outside. */
+export type PciModelDescription = Omit<NativePciDescription, 'name' | 'bars'> & {
+  /** Base address registers; index 0 to 5 is also the region's index. */
+  bars?: readonly NativePciBar[]
+}
+
+/** The INTx line of a model. */
+export interface IntxLine {
+  /** Drives the line: an interrupt as long as `level` is true. */
+  set(level: boolean): void
+  raise(): void
+  lower(): void
+}
+
+/** Message interrupts of a model. */
+export interface MessageInterrupts {
+  /** Sends the message of a vector; masked or disabled ones are dropped or kept pending as hardware does. @throws {VfioError} EINVAL no such vector */
+  trigger(vector: number): void
+}
+
+/** Interrupts of a model. */
+export interface ModelInterrupts {
+  readonly intx: IntxLine
+  readonly msi: MessageInterrupts
+  readonly msix: MessageInterrupts
+}
+
+/**
+ * A PCI device model. Extend it, pass a description to the constructor, and override what the device answers.
+ *
+ * The callbacks run synchronously inside the access; what they throw is an access that reads as zeros or has no effect.
+ */
+export class PciModel {
+  /** Interrupts towards whoever drives the device. */
+  readonly irq: ModelInterrupts
+  readonly #description: PciModelDescription
+  #function: NativePciFunction | undefined
+
+  /** @throws {TypeError} ERR_INVALID_ARG_TYPE no description */
+  constructor(description: PciModelDescription) {
+    if (typeof description !== 'object' || description === null)
+      throw invalidArgType('description', 'an object', description)
+    u32(description.vendor, 'description.vendor')
+    u32(description.device, 'description.device')
+    this.#description = { ...description }
+    const intx = (level: boolean) => this.#made().setIntx(level)
+    this.irq = {
+      intx: { set: intx, raise: () => intx(true), lower: () => intx(false) },
+      msi: { trigger: (vector) => void status(this.#made().triggerMsi(u32(vector, 'vector')), 'trigger') },
+      msix: { trigger: (vector) => void status(this.#made().triggerMsix(u32(vector, 'vector')), 'trigger') },
+    }
+  }
+
+  /** Memory as the device reaches it, through whatever IOMMU it sits behind. @throws {VfioError} ENXIO nobody has the device open */
+  get dma(): DmaAccess {
+    const native = this.#made().dma()
+    if (native === undefined)
+      throw new VfioError('ENXIO', 'dma', { reason: 'nobody has the device open, so it reaches no memory' })
+    return new Dma(native)
+  }
+
+  /** Answers a read of `data.byteLength` (1, 2, 4 or 8) bytes; what is left alone reads as zero. */
+  read(_region: number, _offset: bigint, _data: DataView): void {}
+
+  /** Takes a write of 1, 2, 4 or 8 bytes. */
+  write(_region: number, _offset: bigint, _data: DataView): void {}
+
+  /** Configuration space was written, after what hardware does by itself. */
+  configWritten(_offset: number, _width: number): void {}
+
+  /** The function was reset. */
+  reset(): void {}
+
+  /**
+   * Makes the function; a model is one function, once.
+   * @throws {VfioError} EBUSY it was made already, EINVAL a senseless description
+   */
+  createFunction(name: string): NativePciFunction {
+    if (this.#function)
+      throw new VfioError('EBUSY', 'create', { reason: 'this model is in use', remedy: 'make another one' })
+    const view = (data: Uint8Array) => new DataView(data.buffer, data.byteOffset, data.byteLength)
+    const made = syscall('create', () =>
+      addon().NativePciFunction.fromModel(
+        {
+          read: (bar, offset, data) => this.read(bar, offset, view(data)),
+          write: (bar, offset, data) => this.write(bar, offset, view(data)),
+          configWritten: (offset, width) => this.configWritten(offset, width),
+          reset: () => this.reset(),
+        },
+        { ...this.#description, name: text(name, 'name'), bars: this.#description.bars ?? [] },
+      ),
+    )
+    this.#function = made
+    return made
+  }
+
+  /**
+   * Makes the function and vfio-pci over it, as a mediated device needs it. `name` is the name for messages.
+   * @throws {VfioError} EBUSY it was made already, EINVAL a senseless description
+   */
+  vfioDevice(name: string): VfioDeviceOps {
+    return new ModelDevice(this.createFunction(name))
+  }
+
+  #made(): NativePciFunction {
+    if (this.#function) return this.#function
+    throw new VfioError('ENXIO', 'model', { reason: 'the model was not plugged in yet' })
+  }
+}
+
+/** vfio-pci over a function that it owns; it is matched by its plain name. */
+class ModelDevice extends VfioPciOps {
+  readonly #owned: NativePciFunction
+
+  constructor(owned: NativePciFunction) {
+    super(owned)
+    this.#owned = owned
+  }
+
+  override match(name: string): boolean {
+    return name === this.#owned.name
+  }
+
+  override release(): void {
+    super.release()
+    this.#owned.close()
+  }
+}
