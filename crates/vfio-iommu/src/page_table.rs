@@ -15,6 +15,7 @@
 // UNSAFETY: frees garbage after the epoch.
 #![expect(unsafe_code, reason = "frees unlinked nodes")]
 
+mod cursor;
 mod edit;
 mod editor;
 mod entry;
@@ -55,7 +56,7 @@ impl IoPageTable {
     #[inline]
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
-        Reader::new(self)
+        Reader::new(&self.root)
     }
 
     /// Starts a series of changes, which wait for readers once, at the end.
@@ -93,10 +94,6 @@ impl IoPageTable {
     pub fn memory_usage(&self) -> usize {
         self.state.lock().bytes
     }
-
-    fn root(&self) -> &AtomicU64 {
-        &self.root
-    }
 }
 
 impl Drop for IoPageTable {
@@ -116,11 +113,11 @@ impl fmt::Debug for IoPageTable {
 
 impl DmaSpace for IoPageTable {
     fn read(&self, iova: Iova, into: &mut [u8]) -> Result<(), DmaFault> {
-        self.reader().read(iova, into)
+        self.read_once(iova, into)
     }
 
     fn write(&self, iova: Iova, from: &[u8]) -> Result<(), DmaFault> {
-        self.reader().write(iova, from)
+        self.write_once(iova, from)
     }
 
     fn fill(&self, iova: Iova, byte: u8, len: u64) -> Result<(), DmaFault> {
@@ -144,7 +141,7 @@ impl DmaSpace for IoPageTable {
     }
 
     fn translate(&self, iova: Iova, access: Access) -> Result<Translation, DmaFault> {
-        self.reader().translate(iova, access)
+        self.translate_once(iova, access)
     }
 }
 

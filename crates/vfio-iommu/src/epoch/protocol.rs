@@ -22,18 +22,24 @@ impl Slot {
         Self { turns: AtomicU64::new(0) }
     }
 
-    /// Steps in; the owner only. The caller fences next.
+    /// Returns the turn: odd while the owner is inside.
     #[inline]
-    pub(super) fn step_in(&self) {
-        let turn = self.turns.load(Ordering::Relaxed);
-        self.turns.store(turn.wrapping_add(1), Ordering::Relaxed);
+    pub(super) fn turn(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
-    /// Steps out; the owner only. Whatever it read or wrote inside happens before this.
+    /// Steps in from the even `turn`, and returns the odd one; the owner only. The caller fences next.
     #[inline]
-    pub(super) fn step_out(&self) {
-        let turn = self.turns.load(Ordering::Relaxed);
-        self.turns.store(turn.wrapping_add(1), Ordering::Release);
+    pub(super) fn step_in(&self, turn: u64) -> u64 {
+        let inside = turn.wrapping_add(1);
+        self.turns.store(inside, Ordering::Relaxed);
+        inside
+    }
+
+    /// Steps out of the odd turn `inside`; the owner only. Whatever it read or wrote happens before this.
+    #[inline]
+    pub(super) fn step_out(&self, inside: u64) {
+        self.turns.store(inside.wrapping_add(1), Ordering::Release);
     }
 
     /// Waits until the owner is not inside, or came in after this call; `pause` is told how often it waited.

@@ -19,10 +19,13 @@ use super::protocol::Slot;
 struct Seat {
     slot: Slot,
     taken: AtomicBool,
+    /// Guards the thread holds beyond the first; its own note.
+    nested: Cell<u32>,
     next: *const Seat,
 }
 
-// SAFETY: `next` is written before the seat is published and never after; the rest is atomic.
+// SAFETY: `next` is written before the seat is published and never after; `nested` is used by the thread that
+// took the seat only; the rest is atomic.
 unsafe impl Sync for Seat {}
 
 static SEATS: AtomicPtr<Seat> = AtomicPtr::new(ptr::null_mut());
@@ -30,8 +33,6 @@ static SEATS: AtomicPtr<Seat> = AtomicPtr::new(ptr::null_mut());
 thread_local! {
     /// The thread's seat, null before its first read. Without a destructor, so reaching it is one load.
     static SEAT: Cell<Option<&'static Seat>> = const { Cell::new(None) };
-    /// How many guards the thread holds.
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
     /// Gives the seat back when the thread ends.
     static TENANT: Tenant = const { Tenant };
 }
@@ -49,24 +50,27 @@ impl Drop for Tenant {
 /// Keeps the calling thread inside; while one exists, nothing the thread can see in a table is freed.
 pub(crate) struct Guard {
     seat: &'static Seat,
+    /// The odd turn of the slot.
+    inside: u64,
     /// The seat belongs to the thread.
     _thread: PhantomData<*const ()>,
 }
 
-/// Steps in. Guards nest; only the first and the last of a thread cost anything.
+/// Steps in. Guards nest, and may be dropped in any order: the last one steps out.
 #[inline]
 pub(crate) fn enter() -> Guard {
     let seat = match SEAT.get() {
         Some(seat) => seat,
         None => sit_down(),
     };
-    let depth = DEPTH.get();
-    DEPTH.set(depth + 1);
-    if depth == 0 {
-        seat.slot.step_in();
-        barrier::light();
+    let turn = seat.slot.turn();
+    if turn % 2 == 1 {
+        seat.nested.set(seat.nested.get() + 1);
+        return Guard { seat, inside: turn, _thread: PhantomData };
     }
-    Guard { seat, _thread: PhantomData }
+    let inside = seat.slot.step_in(turn);
+    barrier::light();
+    Guard { seat, inside, _thread: PhantomData }
 }
 
 /// Finds the thread's seat at its first read.
@@ -83,10 +87,9 @@ fn sit_down() -> &'static Seat {
 impl Drop for Guard {
     #[inline]
     fn drop(&mut self) {
-        let depth = DEPTH.get() - 1;
-        DEPTH.set(depth);
-        if depth == 0 {
-            self.seat.slot.step_out();
+        match self.seat.nested.get() {
+            0 => self.seat.slot.step_out(self.inside),
+            more => self.seat.nested.set(more - 1),
         }
     }
 }
@@ -96,15 +99,16 @@ impl Drop for Guard {
 /// Returns false when the calling thread is inside itself: it cannot wait for that, so what it unlinked must
 /// not be freed yet, though nobody else can reach it any more.
 pub(crate) fn synchronize() -> bool {
-    let own = SEAT.get().map_or(ptr::null(), ptr::from_ref);
-    let others = || seats().filter(|seat| !ptr::eq(*seat, own) && seat.taken.load(Ordering::Acquire));
+    let own = SEAT.get();
+    let is_own = |seat: &Seat| own.is_some_and(|own| ptr::eq(own, seat));
+    let others = || seats().filter(|seat| !is_own(seat) && seat.taken.load(Ordering::Acquire));
     // Pairs with the fence in `take_seat`: a thread whose seat we miss here sees what we unlinked.
     fence(Ordering::SeqCst);
     if others().next().is_some() {
         barrier::heavy();
         others().for_each(|seat| seat.slot.wait_out(pause));
     }
-    DEPTH.get() == 0
+    own.is_none_or(|own| own.slot.turn().is_multiple_of(2))
 }
 
 /// Spins first, since a copy is short, then lets the reader have the processor.
@@ -138,7 +142,7 @@ fn take_seat() -> &'static Seat {
 
 fn add_seat() -> &'static Seat {
     let mut head = SEATS.load(Ordering::Acquire);
-    let seat = Seat { slot: Slot::new(), taken: AtomicBool::new(true), next: head };
+    let seat = Seat { slot: Slot::new(), taken: AtomicBool::new(true), nested: Cell::new(0), next: head };
     let seat = Box::into_raw(Box::new(seat));
     while let Err(seen) = SEATS.compare_exchange_weak(head, seat, Ordering::SeqCst, Ordering::Acquire) {
         head = seen;

@@ -1,14 +1,20 @@
 //! What a slot of the table holds: 64 bits, read and written as one.
 //!
-//! ```text
-//!  63     62    61     60      59        58      57..55  54..52  51..0
-//!  TABLE  READ  WRITE  DIRECT  INDIRECT  BUCKET  level   0       address
-//! ```
+//! | bits   | name             | meaning                                    |
+//! |--------|------------------|--------------------------------------------|
+//! | 63     | `TABLE`          | links to a table of the next level         |
+//! | 62, 61 | `DIRECT_READ`, … | rights of a direct leaf                    |
+//! | 60, 59 |                  | rights of an indirect leaf                 |
+//! | 58     | `BUCKET`         | links to a bucket                          |
+//! | 57..55 | level            | of the table linked to                     |
+//! | 54     | `DIRECT`         | a leaf that leads to host memory           |
+//! | 53     | `INDIRECT`       | a leaf that leads to detachable memory     |
+//! | 51..0  | address          | of the node, the host memory, or its owner |
 //!
-//! A leaf is `DIRECT` (the address is the host's, of the first byte of what the slot covers; no alignment is
-//! asked) or `INDIRECT` (the address is that of a `Detachable`, asked at each access), with its rights. A
-//! `TABLE` carries its own level, so the root can be of any height. Zero is "nothing here". The test of an
-//! access on the fast path is one mask and one comparison: `DIRECT` and the right.
+//! A leaf is direct (the address is the host's, of the first byte of what the slot covers; no alignment is
+//! asked) or indirect (the address is that of a `Detachable`, asked at each access), with its rights. A
+//! `TABLE` carries its own level, so the root can be of any height. Zero is "nothing here". An access that
+//! may go straight to host memory has one bit to test.
 
 use vfio_memory::Prot;
 
@@ -23,11 +29,13 @@ pub(super) const TOP_LEVEL: u32 = 5;
 pub(super) const ROOT_BITS: u32 = level_bits(TOP_LEVEL + 1);
 
 const TABLE: u64 = 1 << 63;
-const READ: u64 = 1 << 62;
-const WRITE: u64 = 1 << 61;
-const DIRECT: u64 = 1 << 60;
-const INDIRECT: u64 = 1 << 59;
+const DIRECT_READ: u64 = 1 << 62;
+const DIRECT_WRITE: u64 = 1 << 61;
+/// How far the rights of indirect leaves lie below those of direct ones.
+const INDIRECT_SHIFT: u32 = 2;
 const BUCKET: u64 = 1 << 58;
+const DIRECT: u64 = 1 << 54;
+const INDIRECT: u64 = 1 << 53;
 const LEVEL_SHIFT: u32 = 55;
 const ADDRESS: u64 = (1 << 52) - 1;
 
@@ -60,7 +68,7 @@ impl Entry {
 
     /// Makes a leaf of detachable memory; `None` when the address has more than 52 bits.
     pub(super) fn indirect(detachable: u64, prot: Prot) -> Option<Self> {
-        (detachable <= ADDRESS).then_some(Self(INDIRECT | rights(prot) | detachable))
+        (detachable <= ADDRESS).then_some(Self(INDIRECT | rights(prot) >> INDIRECT_SHIFT | detachable))
     }
 
     /// Makes a link to a table; `None` when the address has more than 52 bits.
@@ -101,13 +109,13 @@ impl Entry {
     /// Tells whether this is a leaf with the right.
     #[inline]
     pub(super) const fn allows(self, need: Need) -> bool {
-        self.0 & need.0 == need.0
+        self.0 & (need.0 | need.0 >> INDIRECT_SHIFT) != 0
     }
 
     /// Tells whether this is a leaf of host memory with the right.
     #[inline]
     pub(super) const fn allows_direct(self, need: Need) -> bool {
-        self.0 & (need.0 | DIRECT) == need.0 | DIRECT
+        self.0 & need.0 != 0
     }
 
     #[inline]
@@ -133,12 +141,12 @@ impl Entry {
 pub(super) struct Need(u64);
 
 impl Need {
-    pub(super) const READ: Self = Self(READ);
-    pub(super) const WRITE: Self = Self(WRITE);
+    pub(super) const READ: Self = Self(DIRECT_READ);
+    pub(super) const WRITE: Self = Self(DIRECT_WRITE);
 }
 
 fn rights(prot: Prot) -> u64 {
-    let read = if prot.contains(Prot::READ) { READ } else { 0 };
-    let write = if prot.contains(Prot::WRITE) { WRITE } else { 0 };
+    let read = if prot.contains(Prot::READ) { DIRECT_READ } else { 0 };
+    let write = if prot.contains(Prot::WRITE) { DIRECT_WRITE } else { 0 };
     read | write
 }

@@ -62,6 +62,16 @@ pub(super) struct Found {
     pub(super) extent: u64,
 }
 
+impl Found {
+    /// Finds `iova` in a leaf that covers `bits` address bits.
+    #[inline]
+    pub(super) const fn leaf(entry: Entry, iova: u64, bits: u32) -> Self {
+        let span = (1 << bits) - 1;
+        let offset = iova & span;
+        Self { entry, offset, extent: span - offset }
+    }
+}
+
 /// One range of a bucket, as the writer handles it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Piece {

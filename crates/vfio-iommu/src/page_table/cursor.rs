@@ -1,0 +1,206 @@
+//! Finding leaves one after the other, with a memory for the tables on the way.
+//!
+//! Addresses near each other skip most of the walk. That is sound because the tables stay allocated while the
+//! epoch lasts, and right because a table that was unlinked was emptied too: whatever leaf is still found in
+//! one is in force, and when none is found the walk starts again from the root.
+
+// UNSAFETY: follows entries and remembered tables, which the reader's epoch keeps alive.
+#![expect(unsafe_code, reason = "follows tagged addresses")]
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::entry::{Entry, FANOUT, Need, PAGE_BITS, level_bits};
+use super::node::{Bucket, Found, Node, Table};
+use super::walk::walk;
+use crate::{FaultReason, epoch};
+
+/// Host memory that an access may go straight to.
+#[derive(Clone, Copy)]
+pub(super) struct Direct {
+    /// Host address of the byte.
+    pub(super) host: u64,
+    /// Bytes that follow it in the leaf.
+    pub(super) extent: u64,
+}
+
+impl Direct {
+    #[inline(always)]
+    fn leaf(entry: Entry, iova: u64, bits: u32) -> Self {
+        let span = (1 << bits) - 1;
+        let offset = iova & span;
+        Self { host: entry.address() + offset, extent: span - offset }
+    }
+}
+
+impl Found {
+    /// Returns where host memory is, unless the leaf is of the other kind.
+    #[inline]
+    pub(super) fn direct(self) -> Option<Direct> {
+        let direct = Direct { host: self.entry.address() + self.offset, extent: self.extent };
+        self.entry.is_direct().then_some(direct)
+    }
+}
+
+/// Looks addresses up in a table, inside the epoch of a guard.
+pub(super) struct Cursor<'g> {
+    root: &'g AtomicU64,
+    /// The table of pages used last, and the one above it.
+    pages: Near<{ level_bits(1) }>,
+    upper: Near<{ level_bits(2) }>,
+    /// The root's table, how many bits each of its slots covers, and how many slots it has: 0 without one.
+    top: Cell<*const Table>,
+    top_bits: Cell<u32>,
+    top_slots: Cell<u64>,
+    _inside: PhantomData<&'g epoch::Guard>,
+}
+
+/// Remembers the table that covers certain addresses, which share everything above their low `BITS` bits.
+struct Near<const BITS: u32> {
+    tag: Cell<u64>,
+    table: Cell<*const Table>,
+}
+
+impl<const BITS: u32> Near<BITS> {
+    #[inline]
+    fn nothing() -> Self {
+        Self { tag: Cell::new(u64::MAX), table: Cell::new(ptr::null()) }
+    }
+
+    /// Returns the entry for `iova`, if the table that covers it is remembered.
+    #[inline(always)]
+    fn entry(&self, iova: u64) -> Option<Entry> {
+        const SLOT_BITS: u32 = level_bits(1) - PAGE_BITS;
+        if iova >> BITS != self.tag.get() {
+            return None;
+        }
+        // SAFETY: a tag that an address can have was set with a table, and the epoch keeps that alive.
+        Some(unsafe { &*self.table.get() }.entry((iova >> (BITS - SLOT_BITS)) as usize))
+    }
+
+    #[inline(always)]
+    fn remember(&self, iova: u64, table: &Table) {
+        self.tag.set(iova >> BITS);
+        self.table.set(table);
+    }
+}
+
+impl<'g> Cursor<'g> {
+    /// Starts with nothing remembered.
+    ///
+    /// # Safety
+    /// The calling thread holds a guard for as long as the cursor exists.
+    #[inline]
+    pub(super) unsafe fn new(root: &'g AtomicU64) -> Self {
+        Self {
+            root,
+            pages: Near::nothing(),
+            upper: Near::nothing(),
+            top: Cell::new(ptr::null()),
+            top_bits: Cell::new(0),
+            top_slots: Cell::new(0),
+            _inside: PhantomData,
+        }
+    }
+
+    /// Finds host memory by the tables remembered; `None` says nothing but that [`find`](Self::find) is due.
+    #[inline(always)]
+    pub(super) fn near(&self, iova: u64, need: Need) -> Option<Direct> {
+        if let Some(entry) = self.pages.entry(iova) {
+            if entry.allows_direct(need) {
+                return Some(Direct::leaf(entry, iova, PAGE_BITS));
+            }
+        } else if let Some(entry) = self.upper.entry(iova) {
+            if entry.is_table() {
+                // SAFETY: it links to a table, which the epoch keeps alive.
+                let pages = unsafe { Table::at(entry.address()) };
+                self.pages.remember(iova, pages);
+                let entry = pages.entry((iova >> PAGE_BITS) as usize);
+                if entry.allows_direct(need) {
+                    return Some(Direct::leaf(entry, iova, PAGE_BITS));
+                }
+            } else if entry.allows_direct(need) {
+                return Some(Direct::leaf(entry, iova, level_bits(1)));
+            }
+        } else {
+            let bits = self.top_bits.get();
+            let slot = iova >> bits;
+            if slot < self.top_slots.get() {
+                // SAFETY: there are slots, so there is a table, and the epoch keeps it alive.
+                let entry = unsafe { &*self.top.get() }.entry(slot as usize);
+                if entry.allows_direct(need) {
+                    return Some(Direct::leaf(entry, iova, bits));
+                }
+            }
+        }
+        None
+    }
+
+    /// Finds the leaf for `iova` from the root on, and remembers the way.
+    ///
+    /// # Errors
+    /// `NoMapping`, `Permission`.
+    pub(super) fn find(&self, iova: u64, need: Need) -> Result<Found, FaultReason> {
+        let root = Entry(self.root.load(Ordering::Acquire));
+        self.top_slots.set(0);
+        if root.is_table() {
+            // SAFETY: it links to a table, which the epoch keeps alive.
+            self.top.set(unsafe { Table::at(root.address()) });
+            self.top_bits.set(level_bits(root.level()));
+            self.top_slots.set(FANOUT as u64);
+        }
+        // SAFETY: by the promise made to `new`, this thread stays inside.
+        let walked = unsafe { walk(root, iova) };
+        if let Some(table) = walked.pages {
+            self.pages.remember(iova, table);
+        }
+        if let Some(table) = walked.upper {
+            self.upper.remember(iova, table);
+        }
+        check(walked.found, need)
+    }
+}
+
+/// Finds host memory once, from the root on, remembering nothing; `None` says nothing but that a cursor is due.
+#[inline(always)]
+pub(super) fn once(root: &AtomicU64, iova: u64, need: Need, _inside: &epoch::Guard) -> Option<Direct> {
+    let mut entry = Entry(root.load(Ordering::Acquire));
+    if !entry.is_table() {
+        return once_in_bucket(entry, iova, need);
+    }
+    let mut bits = level_bits(entry.level());
+    if iova >> bits >= FANOUT as u64 {
+        return None;
+    }
+    loop {
+        // SAFETY: it links to a table, which the guard keeps alive.
+        entry = unsafe { Table::at(entry.address()) }.entry((iova >> bits) as usize);
+        if entry.allows_direct(need) {
+            return Some(Direct::leaf(entry, iova, bits));
+        }
+        if !entry.is_table() {
+            return once_in_bucket(entry, iova, need);
+        }
+        bits -= level_bits(1) - PAGE_BITS;
+    }
+}
+
+#[inline(never)]
+fn once_in_bucket(entry: Entry, iova: u64, need: Need) -> Option<Direct> {
+    if !entry.is_bucket() {
+        return None;
+    }
+    // SAFETY: it links to a bucket, which the guard of the only caller keeps alive.
+    let found = unsafe { Bucket::at(entry.address()) }.find(iova)?;
+    found.direct().filter(|_| found.entry.allows(need))
+}
+
+fn check(found: Option<Found>, need: Need) -> Result<Found, FaultReason> {
+    match found {
+        Some(found) if found.entry.allows(need) => Ok(found),
+        Some(_) => Err(FaultReason::Permission),
+        None => Err(FaultReason::NoMapping),
+    }
+}
