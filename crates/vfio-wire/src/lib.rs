@@ -10,5 +10,15 @@
 pub mod message;
 pub mod version;
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
+pub mod client;
+#[cfg(target_os = "linux")]
+mod guest_memory;
+#[cfg(target_os = "linux")]
+pub mod listener;
+#[cfg(target_os = "linux")]
+mod requests;
+#[cfg(target_os = "linux")]
+pub mod server;
+#[cfg(target_os = "linux")]
 pub mod socket;

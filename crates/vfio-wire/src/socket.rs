@@ -89,10 +89,21 @@ impl Socket {
     /// # Errors
     /// See [`SocketError`]; none can be recovered from.
     pub fn receive(&self) -> Result<Frame, SocketError> {
+        self.receive_by(None)
+    }
+
+    /// Waits for the next message no longer than `patience`.
+    ///
+    /// # Errors
+    /// See [`SocketError`]; [`SocketError::Stalled`] when none came.
+    pub fn receive_within(&self, patience: Duration) -> Result<Frame, SocketError> {
+        self.receive_by(Some(Instant::now() + patience))
+    }
+
+    fn receive_by(&self, mut deadline: Option<Instant>) -> Result<Frame, SocketError> {
         let mut bytes = [0_u8; HEADER_SIZE];
         let mut fds = Vec::new();
         let mut got = 0;
-        let mut deadline = None;
         while got < HEADER_SIZE {
             self.wait(PollFlags::IN, deadline)?;
             match self.receive_some(&mut bytes[got..], &mut fds)? {

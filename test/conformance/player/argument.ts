@@ -147,7 +147,9 @@ function decodeCapability(shape: CapabilityCodec, from: Uint8Array, at: number):
     const count = Math.min(Number(out[countedBy]), Math.max(room, 0))
     out[name] = Array.from({ length: count }, (_, i) => {
       const fields = Object.keys(element.fields)
-      return Object.fromEntries(fields.map((field) => [field, readField(element, field, from, start + i * element.size)]))
+      return Object.fromEntries(
+        fields.map((field) => [field, readField(element, field, from, start + i * element.size)]),
+      )
     })
   }
   return out

@@ -56,5 +56,8 @@ function numeric(value: unknown): bigint | undefined {
 /** Writes a value for a person. */
 export function show(value: unknown): string {
   if (value === undefined) return 'nothing'
-  return JSON.stringify(value, (_, item: unknown) => (typeof item === 'bigint' ? `0x${item.toString(16)}` : item)) ?? String(value)
+  return (
+    JSON.stringify(value, (_, item: unknown) => (typeof item === 'bigint' ? `0x${item.toString(16)}` : item)) ??
+    String(value)
+  )
 }

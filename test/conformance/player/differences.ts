@@ -21,7 +21,12 @@ export function readDifferences(path: string): Difference[] {
   const rows: Difference[] = []
   let inTable = false
   for (const line of readFileSync(path, 'utf8').split('\n')) {
-    const cells = line.trim().startsWith('|') ? line.trim().replace(/^\||\|$/g, '').split(/(?<!\\)\|/) : undefined
+    const cells = line.trim().startsWith('|')
+      ? line
+          .trim()
+          .replace(/^\||\|$/g, '')
+          .split(/(?<!\\)\|/)
+      : undefined
     if (cells === undefined) {
       inTable = false
       continue
@@ -30,7 +35,8 @@ export function readDifferences(path: string): Difference[] {
     if (pattern === 'pattern' && step === 'step' && reason === 'reason') {
       inTable = true
     } else if (inTable && !/^[-: ]+$/.test(pattern)) {
-      if (pattern === '' || step === '' || reason === '') throw new Error(`${path}: a row without pattern, step or reason: ${line}`)
+      if (pattern === '' || step === '' || reason === '')
+        throw new Error(`${path}: a row without pattern, step or reason: ${line}`)
       rows.push({ pattern, step, reason })
     }
   }
@@ -59,7 +65,10 @@ function matches(scenario: Scenario, pattern: string): boolean {
 }
 
 function globToRegExp(glob: string): RegExp {
-  const body = glob.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '.*').replace(/\?/g, '.')
+  const body = glob
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replace(/\*/g, '.*')
+    .replace(/\?/g, '.')
   return new RegExp(`^${body}$`)
 }
 
@@ -69,7 +78,8 @@ const NAMED = /\{(?:pci|group|cdev|uuid):([a-z0-9]+)\}/g
 function devicesOf(scenario: Scenario): Set<string> {
   const found = new Set<string>()
   for (const match of JSON.stringify(scenario.steps).matchAll(NAMED)) if (match[1] !== undefined) found.add(match[1])
-  for (const match of JSON.stringify(scenario.steps).matchAll(/mdev_bus\/([a-z0-9]+)\//g)) if (match[1] !== undefined) found.add(match[1])
+  for (const match of JSON.stringify(scenario.steps).matchAll(/mdev_bus\/([a-z0-9]+)\//g))
+    if (match[1] !== undefined) found.add(match[1])
   for (const mdev of scenario.env.mdevs ?? []) found.add(mdev.name)
   for (const name of scenario.env.unbound ?? []) found.add(name)
   const inName = /\/([a-z0-9]+)-/.exec(scenario.name)?.[1]

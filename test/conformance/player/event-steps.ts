@@ -32,7 +32,9 @@ export const eventSteps: Record<string, StepPlayer> = {
     return answer
   },
   'eventfd-write': (session, step) =>
-    callOn(session, step, (file) => ({ ret: file.write(new Uint8Array(BigUint64Array.of(big(step['value'])).buffer)) })),
+    callOn(session, step, (file) => ({
+      ret: file.write(new Uint8Array(BigUint64Array.of(big(step['value'])).buffer)),
+    })),
   poll: (session, step) =>
     callOn(session, step, (file) => {
       const revents = file.poll()

@@ -24,7 +24,9 @@ function regionOffset(session: Session, step: Step, region: number): bigint {
   const view = new DataView(bytes.buffer)
   view.setUint32(0, info.size, true)
   view.setUint32(info.fields['index']?.offset ?? 8, region, true)
-  const answer = call(() => ({ ret: file.ioctl(ioctlNumberOf('VFIO_DEVICE_GET_REGION_INFO', session.platform), bytes) }))
+  const answer = call(() => ({
+    ret: file.ioctl(ioctlNumberOf('VFIO_DEVICE_GET_REGION_INFO', session.platform), bytes),
+  }))
   return answer['ret'] === 0 ? view.getBigUint64(info.fields['offset']?.offset ?? 24, true) : fallback
 }
 
@@ -62,8 +64,7 @@ export const fileSteps: Record<string, StepPlayer> = {
       const sent = step['len'] === undefined ? data : data.subarray(0, small(step['len']))
       return { ret: file.write(sent, position(session, step)) }
     }),
-  read: (session, step) =>
-    callOn(session, step, (file) => readInto(small(step['len']), (into) => file.read(into))),
+  read: (session, step) => callOn(session, step, (file) => readInto(small(step['len']), (into) => file.read(into))),
   write: (session, step) => callOn(session, step, (file) => ({ ret: file.write(bytesOf(step['data'])) })),
   'copy-fd': (session, step) =>
     callOn(session, step, (file) => {

@@ -1,5 +1,12 @@
 /** Steps that call ioctl. */
-import { buildStruct, changedFields, changedTail, decodeCapabilities, readField, type StructArgument } from './argument.ts'
+import {
+  buildStruct,
+  changedFields,
+  changedTail,
+  decodeCapabilities,
+  readField,
+  type StructArgument,
+} from './argument.ts'
 import type { Answer } from './compare.ts'
 import { ioctlNumberOf, ioctlStruct, returnsDescriptor } from './layout.ts'
 import { big } from './number.ts'

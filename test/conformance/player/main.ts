@@ -50,7 +50,8 @@ export async function main(argv: readonly string[], repository: string): Promise
     console.error('error: no scenario to play')
     totals.failed++
   }
-  if (options.json !== undefined) writeFileSync(options.json, JSON.stringify({ ...totals, scenarios: reports }, null, 2))
+  if (options.json !== undefined)
+    writeFileSync(options.json, JSON.stringify({ ...totals, scenarios: reports }, null, 2))
   return finish(totals)
 }
 
@@ -104,11 +105,13 @@ async function playFile(
     if (options.only !== undefined && scenario.name !== options.only) continue
     const excused = differencesOf(scenario, rows)
     const whole = excuses(excused)
-    const outcome: Outcome = whole === undefined ? await play(scenario, excused) : { result: 'skipped', reason: whole.reason }
+    const outcome: Outcome =
+      whole === undefined ? await play(scenario, excused) : { result: 'skipped', reason: whole.reason }
     here[outcome.result]++
     reports.push({ file, name: scenario.name, ...outcome })
     if (outcome.result === 'failed') console.log(failureText(scenario, outcome, options.explain))
-    else if (outcome.result === 'skipped' && options.explain) console.log(`SKIP ${scenario.name}: ${outcome.reason ?? ''}`)
+    else if (outcome.result === 'skipped' && options.explain)
+      console.log(`SKIP ${scenario.name}: ${outcome.reason ?? ''}`)
   }
   totals.passed += here.passed
   totals.failed += here.failed

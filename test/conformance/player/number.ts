@@ -29,7 +29,8 @@ export function hex(value: bigint | number): string {
 
 /** Reads a hex string of bytes. */
 export function bytesOf(value: unknown): Uint8Array {
-  if (typeof value !== 'string' || !/^([0-9a-f]{2})*$/i.test(value)) throw new Error(`not hex bytes: ${JSON.stringify(value)}`)
+  if (typeof value !== 'string' || !/^([0-9a-f]{2})*$/i.test(value))
+    throw new Error(`not hex bytes: ${JSON.stringify(value)}`)
   return Uint8Array.from(Buffer.from(value, 'hex'))
 }
 

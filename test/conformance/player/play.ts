@@ -18,7 +18,8 @@ export interface Outcome {
 /** Plays a scenario; steps that `rows` excuse are executed and not compared. */
 export async function play(scenario: Scenario, rows: readonly Difference[]): Promise<Outcome> {
   const unknown = scenario.steps.findIndex((step) => STEPS[step.op] === undefined)
-  if (unknown >= 0) return { result: 'failed', step: unknown, reason: `unknown op ${String(scenario.steps[unknown]?.op)}` }
+  if (unknown >= 0)
+    return { result: 'failed', step: unknown, reason: `unknown op ${String(scenario.steps[unknown]?.op)}` }
   let session: Session | undefined
   try {
     session = new Session(scenario)
@@ -37,7 +38,11 @@ async function playSteps(session: Session, scenario: Scenario, rows: readonly Di
       answer = (await STEPS[step.op]?.(session, step)) ?? {}
       if (session.platform !== undefined) answer['locked_vm'] = session.lockedBytes()
     } catch (error) {
-      return { result: 'failed', step: index, reason: `step ${index} ${label(step)} could not be played: ${describe(error)}` }
+      return {
+        result: 'failed',
+        step: index,
+        reason: `step ${index} ${label(step)} could not be played: ${describe(error)}`,
+      }
     }
     if (excuses(rows, index) !== undefined) continue
     const differs = difference(step, answer)

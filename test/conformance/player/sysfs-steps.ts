@@ -11,8 +11,11 @@ function pathOf(session: Session, step: Step): string {
 /** Operations on paths. */
 export const sysfsSteps: Record<string, StepPlayer> = {
   'sysfs-write': (session, step) =>
-    call(() => ({ ret: session.machine.host.sysfs.write(pathOf(session, step), session.machine.expand(String(step['data']))) })),
-  'sysfs-read': (session, step) => call(() => ({ ret: 0, text: session.machine.host.sysfs.read(pathOf(session, step)) })),
+    call(() => ({
+      ret: session.machine.host.sysfs.write(pathOf(session, step), session.machine.expand(String(step['data']))),
+    })),
+  'sysfs-read': (session, step) =>
+    call(() => ({ ret: 0, text: session.machine.host.sysfs.read(pathOf(session, step)) })),
   'sysfs-list': (session, step) =>
     call(() => ({ ret: 0, names: [...session.machine.host.sysfs.list(pathOf(session, step))].sort() })),
   'sysfs-link': (session, step) =>

@@ -16,7 +16,8 @@ export function call(run: () => Answer): Answer {
 /** Names a refusal. @throws what is none */
 export function refused(error: unknown): Answer {
   const { code, syscall } = error as { code?: unknown; syscall?: unknown }
-  if (typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) && typeof syscall === 'string') return { ret: -1, errno: code }
+  if (typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) && typeof syscall === 'string')
+    return { ret: -1, errno: code }
   throw error
 }
 

@@ -1,0 +1,169 @@
+//! The connection of a client: introduction, calls, and the thread that receives.
+
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vfio_uapi::Errno;
+
+use super::ClientOptions;
+use super::memory::LentMemory;
+use crate::message::{Command, DmaCopy, HEADER_SIZE, Header, Kind};
+use crate::requests::Requests;
+use crate::socket::{Frame, Socket, SocketError};
+use crate::version::{Capabilities, MAJOR, MINOR, Version};
+
+/// Room for the fixed part of a body beside the data it carries.
+const BODY_HEAD: u64 = 64;
+
+/// A connection to a server.
+pub(super) struct Connection {
+    link: Arc<Link>,
+    patience: Duration,
+    /// What the server takes.
+    pub(super) server: Capabilities,
+}
+
+/// The part that the receiving thread shares.
+struct Link {
+    socket: Socket,
+    requests: Requests,
+    lent: LentMemory,
+    max_transfer: u64,
+}
+
+impl Connection {
+    pub(super) fn start(stream: UnixStream, options: &ClientOptions) -> Result<Arc<Self>, Errno> {
+        let max_transfer = options.capabilities.max_data_xfer_size.clamp(4096, 64 << 20);
+        let max_size = (HEADER_SIZE as u64 + BODY_HEAD + max_transfer) as u32;
+        let socket = Socket::new(stream, max_size, options.patience);
+        let server = introduce(&socket, options)?;
+        let link = Arc::new(Link {
+            socket,
+            requests: Requests::default(),
+            lent: LentMemory::default(),
+            max_transfer,
+        });
+        let receiving = link.clone();
+        std::thread::Builder::new()
+            .name("vfio-user client".into())
+            .spawn(move || receiving.receive_all())
+            .map_err(|error| crate::listener::io_errno(&error))?;
+        Ok(Arc::new(Self { link, patience: options.patience, server }))
+    }
+
+    /// Sends a request and waits for its reply.
+    pub(super) fn call(&self, command: Command, body: &[u8], fds: &[BorrowedFd<'_>]) -> Result<Frame, Errno> {
+        self.link.requests.call(&self.link.socket, command as u16, body, fds, self.patience)
+    }
+
+    pub(super) fn lent(&self) -> &LentMemory {
+        &self.link.lent
+    }
+
+    /// Bytes that one message may carry in either direction.
+    pub(super) fn max_transfer(&self) -> usize {
+        self.link.max_transfer.min(self.server.max_data_xfer_size).max(1) as usize
+    }
+
+    /// Tells whether the server is still there, as far as is known.
+    pub(super) fn is_open(&self) -> bool {
+        !self.link.requests.has_ended()
+    }
+
+    /// Ends the connection.
+    pub(super) fn close(&self) {
+        self.link.socket.shut_down();
+        self.link.requests.end();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn introduce(socket: &Socket, options: &ClientOptions) -> Result<Capabilities, Errno> {
+    let mut body = Vec::new();
+    let said = Version { major: MAJOR, minor: MINOR, capabilities: options.capabilities.clone() };
+    said.write(&mut body);
+    let kind = Kind::Request { no_reply: false };
+    socket
+        .send(&Header::message(0, Command::Version as u16, kind, &body), &[])
+        .map_err(|_| Errno::ENOTCONN)?;
+    let frame = socket.receive_within(options.patience).map_err(|error| match error {
+        SocketError::Stalled => Errno::ETIMEDOUT,
+        SocketError::Closed | SocketError::Cut => Errno::ENOTCONN,
+        _ => Errno::EPROTO,
+    })?;
+    match frame.header.kind {
+        Kind::Reply { error: None } if frame.header.command == Command::Version as u16 => {}
+        Kind::Reply { error: Some(_) } => return Err(Errno::EPROTONOSUPPORT),
+        _ => return Err(Errno::EPROTO),
+    }
+    let answered = Version::read(&frame.body).map_err(|_| Errno::EPROTO)?;
+    if answered.major != MAJOR || answered.minor > MINOR {
+        return Err(Errno::EPROTONOSUPPORT);
+    }
+    Ok(answered.capabilities)
+}
+
+impl Link {
+    fn receive_all(&self) {
+        while let Ok(frame) = self.socket.receive() {
+            let kept = match frame.header.kind {
+                Kind::Reply { .. } => self.requests.complete(frame).is_ok(),
+                Kind::Request { no_reply } => self.serve(&frame, no_reply),
+            };
+            if !kept {
+                break;
+            }
+        }
+        self.socket.shut_down();
+        self.requests.end();
+    }
+
+    /// Answers the server's request; false ends the connection.
+    fn serve(&self, frame: &Frame, no_reply: bool) -> bool {
+        let Header { id, command, .. } = frame.header;
+        let result = match Command::from_number(command) {
+            Some(Command::DmaRead) => self.dma_read(&frame.body),
+            Some(Command::DmaWrite) => self.dma_write(&frame.body),
+            Some(_) => Err(Errno::EINVAL),
+            None => Err(Errno::ENOSYS),
+        };
+        if no_reply {
+            return true;
+        }
+        let message = match result {
+            Ok(body) => Header::message(id, command, Kind::Reply { error: None }, &body),
+            Err(errno) => Header::refusal(id, command, errno),
+        };
+        self.socket.send(&message, &[]).is_ok()
+    }
+
+    fn dma_read(&self, body: &[u8]) -> Result<Vec<u8>, Errno> {
+        let (head, rest) = DmaCopy::read(body).ok_or(Errno::EINVAL)?;
+        if !rest.is_empty() || head.count > self.max_transfer {
+            return Err(Errno::EINVAL);
+        }
+        let mut reply = Vec::with_capacity(DmaCopy::SIZE + head.count as usize);
+        head.write(&mut reply);
+        reply.resize(DmaCopy::SIZE + head.count as usize, 0);
+        self.lent.read(head.iova, &mut reply[DmaCopy::SIZE..])?;
+        Ok(reply)
+    }
+
+    fn dma_write(&self, body: &[u8]) -> Result<Vec<u8>, Errno> {
+        let (head, data) = DmaCopy::read(body).ok_or(Errno::EINVAL)?;
+        if data.len() as u64 != head.count {
+            return Err(Errno::EINVAL);
+        }
+        self.lent.write(head.iova, data)?;
+        let mut reply = Vec::with_capacity(DmaCopy::SIZE);
+        head.write(&mut reply);
+        Ok(reply)
+    }
+}

@@ -1,0 +1,207 @@
+//! The server: a device behind a socket, for one client after the other.
+//!
+//! One thread accepts a client, receives its messages and answers them. A device that answers later (one that is
+//! emulated in JavaScript, say) completes on whatever thread it likes; the reply goes out from there. The thread that
+//! receives never waits for the client: a client may be waiting for us at the same moment, with a lock held that it
+//! needs to answer.
+//!
+//! When a client is gone, in whatever way, its memory is unmapped, its eventfds are let go, the device is closed and,
+//! unless the state is to be kept, reset. Then the next client may come.
+
+mod connection;
+mod dispatch;
+mod flow;
+mod info;
+mod interrupts;
+mod memory;
+mod regions;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use vfio_device::VfioDeviceOps;
+use vfio_uapi::Errno;
+
+pub use crate::listener::Peer;
+use crate::listener::{Listener, io_errno};
+use connection::Connection;
+
+/// Settings of a server.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Descriptors that the client may send with one message (at most 16).
+    pub max_msg_fds: u64,
+    /// Bytes of data in one message.
+    pub max_data_xfer_size: u64,
+    /// Mappings that a client may have at once.
+    pub max_dma_maps: u64,
+    /// How long a client may take to introduce itself and to finish a message it began.
+    pub patience: Duration,
+    /// Leave the device as it is when a client goes, instead of resetting it.
+    pub keep_state: bool,
+    /// Only let processes of this user in.
+    pub allowed_uid: Option<u32>,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            max_msg_fds: 16,
+            max_data_xfer_size: 1 << 20,
+            max_dma_maps: 65_535,
+            patience: Duration::from_secs(5),
+            keep_state: false,
+            allowed_uid: None,
+        }
+    }
+}
+
+/// What a server tells of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerEvent {
+    /// A client introduced itself, with its minor version, and opened the device.
+    Attached {
+        /// Who it is.
+        peer: Peer,
+        /// The minor version agreed on.
+        minor: u16,
+    },
+    /// A client went, for this reason.
+    Detached {
+        /// Why, in words.
+        reason: String,
+    },
+    /// A client was not let in.
+    Refused {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// Receives what a server tells; called on the server's thread.
+pub type EventSink = Arc<dyn Fn(ServerEvent) + Send + Sync>;
+
+/// Serves a device at a path until it is stopped or dropped.
+pub struct Server {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    listener: Listener,
+    device: Arc<dyn VfioDeviceOps>,
+    options: ServerOptions,
+    events: EventSink,
+    stopped: AtomicBool,
+    current: Mutex<Option<Arc<Connection>>>,
+}
+
+impl Server {
+    /// Starts to serve `device` at `path`.
+    ///
+    /// # Errors
+    /// Those of [`Listener::bind`]; `EINVAL` senseless options; `EAGAIN` no thread to be had.
+    pub fn start(
+        device: Arc<dyn VfioDeviceOps>,
+        path: &Path,
+        options: ServerOptions,
+        events: EventSink,
+    ) -> Result<Self, Errno> {
+        let sensible = (1..=crate::socket::MAX_FDS as u64).contains(&options.max_msg_fds)
+            && (4096..=64 << 20).contains(&options.max_data_xfer_size)
+            && (1..=65_535).contains(&options.max_dma_maps);
+        if !sensible {
+            return Err(Errno::EINVAL);
+        }
+        let shared = Arc::new(Shared {
+            listener: Listener::bind(path)?,
+            device,
+            options,
+            events,
+            stopped: AtomicBool::new(false),
+            current: Mutex::new(None),
+        });
+        let serving = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("vfio-user".into())
+            .spawn(move || serving.serve())
+            .map_err(|error| io_errno(&error))?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Returns where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.shared.listener.path()
+    }
+
+    /// Sends the client away and stops listening, without waiting for that to be finished.
+    pub fn stop(&self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        self.shared.listener.stop();
+        if let Some(connection) = self.shared.current.lock().as_ref() {
+            connection.shut_down();
+        }
+    }
+
+    /// Tells whether the server's thread has ended: the device is closed and nothing touches it any more.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.lock().as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Stops and waits until the device is closed. Not to be called from a callback of the device.
+    pub fn join(&self) {
+        self.stop();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic in a device's callback has been reported by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn serve(&self) {
+        while !self.stopped.load(Ordering::SeqCst) {
+            match self.listener.accept() {
+                Ok(Some((stream, peer))) => self.serve_client(stream, peer),
+                Ok(None) => return,
+                Err(errno) => {
+                    (self.events)(ServerEvent::Refused {
+                        reason: format!("accept failed: {}", errno.name()),
+                    });
+                    // Out of descriptors or memory: give whoever holds them a moment.
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        }
+    }
+
+    fn serve_client(&self, stream: std::os::unix::net::UnixStream, peer: Peer) {
+        if let Some(uid) = self.options.allowed_uid
+            && uid != peer.uid
+        {
+            let reason = format!("user {} is not let in, only user {uid}", peer.uid);
+            return (self.events)(ServerEvent::Refused { reason });
+        }
+        let connection = Connection::new(stream, peer, self.device.clone(), &self.options);
+        *self.current.lock() = Some(connection.clone());
+        if !self.stopped.load(Ordering::SeqCst) {
+            connection.run(&self.events);
+        }
+        *self.current.lock() = None;
+    }
+}
