@@ -1,12 +1,14 @@
 /** The typed handle of an open device. */
 import { EventEmitter } from 'node:events'
-import { isErrno } from '../errors.ts'
+import { isErrno, VfioError } from '../errors.ts'
 import { u32, u64, type U64 } from '../shape.ts'
+import { DeviceDmaLogging, DeviceFeatures } from './device-features.ts'
 import type { DeviceSession } from './device-session.ts'
 import type { EventFd } from './event-fd.ts'
 import type { HotResetDevice } from './hot-reset.ts'
 import { Irq } from './irq.ts'
 import type { IrqVectors } from './irq-vectors.ts'
+import type { DeviceMigration } from './migration.ts'
 import type { DeviceInfo } from './ops.ts'
 import { Region } from './region.ts'
 
@@ -27,11 +29,17 @@ export interface HeldGroup {
 export class Device extends EventEmitter<DeviceEvents> {
   /** The session behind it, shared with nobody. */
   readonly session: DeviceSession
+  /** Features that the device may have. */
+  readonly features: DeviceFeatures
+  /** The device's own log of the pages that it writes. */
+  readonly dmaLogging: DeviceDmaLogging
   readonly #enabled = new Map<number, Set<IrqVectors>>()
 
   constructor(session: DeviceSession) {
     super()
     this.session = session
+    this.features = new DeviceFeatures(session)
+    this.dmaLogging = new DeviceDmaLogging(session)
     session.onRequest = (count) => this.emit('request', count)
     session.onClose = () => {
       for (const vectors of [...this.#enabled.values()].flatMap((set) => [...set])) vectors.close()
@@ -94,6 +102,16 @@ export class Device extends EventEmitter<DeviceEvents> {
    */
   hotReset(groups: readonly HeldGroup[]): void {
     this.session.hotReset(new Set(groups.map((group) => group.number)))
+  }
+
+  /** Migration of the device: its state and data streams. @throws {VfioError} ENOTTY it does not migrate, EBADF closed */
+  get migration(): DeviceMigration {
+    this.session.ops('VFIO_DEVICE_FEATURE')
+    const { migration } = this.session.device
+    if (migration === undefined) {
+      throw new VfioError('ENOTTY', 'VFIO_DEVICE_FEATURE', { reason: `${this.name} does not migrate` })
+    }
+    return migration
   }
 
   /**

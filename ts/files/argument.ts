@@ -1,13 +1,11 @@
 /** Arguments of ioctls: user memory of the caller, bytes of JavaScript that stand for it, or a bare number. */
+import { bytesArgument } from '../device/bytes-argument.ts'
 import type { IoctlArgument } from '../device/ops.ts'
 import { invalidArgType, VfioError } from '../errors.ts'
 import type { NativeAddressSpace } from '../native/addon.ts'
 
 /** What callers may pass: a number or address, the bytes themselves, or a string, which gets its terminating NUL. */
 export type ArgumentSource = bigint | number | Uint8Array | string
-
-/** Address that bytes of JavaScript pretend to lie at. */
-const SOMEWHERE = 0x7fff_0000_0000n
 
 /** Makes the argument that files take. @throws {TypeError} ERR_INVALID_ARG_TYPE */
 export function ioctlArgument(source: ArgumentSource, mm: NativeAddressSpace): IoctlArgument {
@@ -31,20 +29,6 @@ function addressArgument(address: bigint, mm: NativeAddressSpace): IoctlArgument
     write(data, offset = 0) {
       const at = address + BigInt(offset)
       if (mm.write(BigInt.asUintN(64, at), data) < 0) throw fault(at)
-    },
-  }
-}
-
-function bytesArgument(bytes: Uint8Array): IoctlArgument {
-  return {
-    value: SOMEWHERE,
-    read(length, offset = 0) {
-      if (offset + length > bytes.byteLength) throw fault(SOMEWHERE + BigInt(offset))
-      return bytes.slice(offset, offset + length)
-    },
-    write(data, offset = 0) {
-      if (offset + data.byteLength > bytes.byteLength) throw fault(SOMEWHERE + BigInt(offset))
-      bytes.set(data, offset)
     },
   }
 }
