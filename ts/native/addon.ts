@@ -219,7 +219,7 @@ export interface NativeType1 {
    *
    * `kind`: `'iommu'` through the page table, `'emulated'` through the mappings' user memory (`vfio_dma_rw`). `onUnmap` makes
    * the device a listener of unmaps (`dma_unmap`): it runs synchronously inside the unmap, outside any lock, on this
-   * thread, and is asked again until the device has let its pins go.
+   * thread, and is asked again until the device has let its pins go. What it throws leaves from the unmap.
    */
   openDevice(
     group: number,
@@ -286,6 +286,17 @@ export interface NativeDmaClass {
   adopt(token: bigint): NativeDma
 }
 
+/** Why a DMA was refused. */
+export type NativeFaultReason =
+  | 'no-mapping'
+  | 'permission'
+  | 'outside-window'
+  | 'detached'
+  | 'misaligned'
+  | 'bus-master-off'
+  | 'not-attached'
+  | 'would-block'
+
 /** A refused DMA. */
 export interface NativeFault {
   /** Number of the fault since the log began, from 1. */
@@ -293,14 +304,14 @@ export interface NativeFault {
   device: string
   iova: bigint
   length: bigint
-  access: 'read' | 'write' | 'read-write'
+  access: 'read' | 'write'
   reason:
     'no-mapping' | 'permission' | 'outside-window' | 'detached' | 'bus-master-off' | 'not-attached' | 'would-block'
   /** Nearest mappings, inclusive ends. */
   below?: { start: bigint; last: bigint }
   above?: { start: bigint; last: bigint }
   /** What last mapped or unmapped that address. */
-  lastEvent?: { kind: 'map' | 'unmap'; start: bigint; last: bigint; sequence: bigint }
+  lastEvent?: { kind: 'map' | 'unmap'; start: bigint; last: bigint; /** How many changes came later. */ ago: bigint }
   /** The record as one or more sentences. */
   text: string
 }
@@ -315,7 +326,7 @@ export interface NativeFaultLog {
   clear(): void
   /** Sets how many records are kept. */
   setCapacity(records: number): void
-  /** Runs at each fault, on this thread, after the access was refused; undefined ends it. Faults on other threads arrive later. */
+  /** Runs for each fault that is still kept, at the next turn of this thread's event loop; undefined ends it. It does not keep the loop alive. */
   setListener(listener: ((fault: NativeFault) => void) | undefined): void
 }
 

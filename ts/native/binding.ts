@@ -6,7 +6,7 @@
  * no types for them.
  */
 import type { U64 } from '../shape.ts'
-import type { NativeMemoryKind } from './addon.ts'
+import type { NativeFault, NativeGeometry, NativeMemoryKind, NativeType1Info } from './addon.ts'
 
 /** Owner of memory. */
 export interface BindingMemory {
@@ -42,6 +42,41 @@ export interface BindingEventFd {
   close(): void
 }
 
+/** Owner of a type1 IOMMU. */
+export interface BindingType1 {
+  readonly handle: number
+  attachHw(group: number, geometry: NativeGeometry): void
+  attachEmulated(group: number): void
+  detach(group: number): void
+  dirtyStart(): void
+  dirtyStop(): void
+  info(): NativeType1Info
+  checkExtension(extension: number): number
+  openDevice(name: string, emulated: boolean, onUnmap?: (iova: bigint, length: bigint) => void): BindingDma
+  faults(): BindingFaultLog
+  mappings(): number
+  close(): void
+}
+
+/** Owner of a device's view of memory. */
+export interface BindingDma {
+  readonly handle: number
+  readonly name: string
+  share(): bigint
+  close(): void
+}
+
+/** Owner of a share in a fault log. */
+export interface BindingFaultLog {
+  total(): bigint
+  /** Those after `sequence`. */
+  records(sequence: number): NativeFault[]
+  clear(): void
+  setCapacity(records: number): void
+  /** Runs once for all faults before it runs. */
+  setListener(listener: (() => void) | undefined): void
+}
+
 /** Classes and functions that throw. */
 export interface BindingClasses {
   enterRealm(wasmBuffer: (() => unknown) | undefined, mainThread: boolean): void
@@ -61,6 +96,8 @@ export interface BindingClasses {
     inProcess(initial: bigint): BindingEventFd
     fromFd(fd: number): BindingEventFd
   }
+  NativeType1: new (v2: boolean, entryLimit: number) => BindingType1
+  NativeDma: { adopt(token: bigint): BindingDma }
 }
 
 /** Raw calls on memory. */
@@ -95,5 +132,59 @@ export interface RawEventFd {
   eventFdRead(event: number): bigint
 }
 
+/** Raw calls on a device's view of memory. */
+export interface RawDma {
+  dmaRead(dma: number, iova: U64, into: Uint8Array): number
+  dmaWrite(dma: number, iova: U64, from: Uint8Array): number
+  dmaFill(dma: number, iova: U64, length: U64, value: number): number
+  dmaReadU8(dma: number, iova: U64): number
+  dmaReadU16(dma: number, iova: U64): number
+  dmaReadU32(dma: number, iova: U64): number
+  dmaReadU64(dma: number, iova: U64): bigint
+  dmaWriteU8(dma: number, iova: U64, value: number): number
+  dmaWriteU16(dma: number, iova: U64, value: number): number
+  dmaWriteU32(dma: number, iova: U64, value: number): number
+  dmaWriteU64(dma: number, iova: U64, value: U64): number
+  dmaCompareExchange32(dma: number, iova: U64, expected: number, desired: number): number
+  dmaCompareExchange64(dma: number, iova: U64, expected: U64, desired: U64): bigint
+  dmaFetchAdd32(dma: number, iova: U64, value: number): number
+  dmaFetchAdd64(dma: number, iova: U64, value: U64): bigint
+  dmaTranslate(dma: number, iova: U64, access: number): number
+  dmaTranslateBatch(dma: number, iovas: BigUint64Array, access: number, hosts: BigUint64Array): number
+  dmaReadBatch(dma: number, pairs: BigUint64Array, into: Uint8Array): number
+  dmaWriteBatch(dma: number, pairs: BigUint64Array, from: Uint8Array): number
+  dmaPinPages(dma: number, iova: U64, pages: number, access: number): number
+  dmaUnpinPages(dma: number, iova: U64, pages: number): number
+}
+
+/** Raw calls on a type1 IOMMU. */
+export interface RawType1 {
+  type1MapDma(type1: number, mm: number, flags: number, vaddr: U64, iova: U64, size: U64): number
+  type1UnmapDma(type1: number, flags: number, iova: U64, size: U64): bigint
+  type1UnmapDmaTo(
+    type1: number,
+    flags: number,
+    iova: U64,
+    size: U64,
+    pageSize: U64,
+    bitmapSize: U64,
+    mm: number,
+    address: U64,
+  ): bigint
+  type1UnmapDmaInto(
+    type1: number,
+    flags: number,
+    iova: U64,
+    size: U64,
+    pageSize: U64,
+    bitmapSize: U64,
+    bitmap: Uint8Array,
+  ): bigint
+  type1MapDmaBatch(type1: number, mm: number, flags: number, triples: BigUint64Array, failure?: Int32Array): number
+  type1UnmapDmaBatch(type1: number, flags: number, pairs: BigUint64Array, failure?: Int32Array): number
+  type1DirtyTo(type1: number, iova: U64, size: U64, pageSize: U64, bitmapSize: U64, mm: number, address: U64): number
+  type1DirtyInto(type1: number, iova: U64, size: U64, pageSize: U64, bitmapSize: U64, bitmap: Uint8Array): number
+}
+
 /** Everything in the `.node` file. */
-export interface Binding extends BindingClasses, RawMemory, RawAddressSpace, RawEventFd {}
+export interface Binding extends BindingClasses, RawMemory, RawAddressSpace, RawEventFd, RawDma, RawType1 {}

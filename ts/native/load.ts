@@ -8,9 +8,11 @@ import { isMainThread } from 'node:worker_threads'
 import { AddressSpaceHandle } from './address-space.ts'
 import type { Addon, NativeLimits } from './addon.ts'
 import type { Binding } from './binding.ts'
+import { dmaClass } from './dma.ts'
 import { eventFdClass } from './event-fd.ts'
 import { memoryClass } from './memory.ts'
 import { target } from './target.ts'
+import { Type1Handle } from './type1.ts'
 
 let loaded: Addon | undefined
 
@@ -32,6 +34,12 @@ function makeAddon(binding: Binding): Addon {
         super(binding, limits)
       }
     },
+    NativeType1: class extends Type1Handle {
+      constructor(v2: boolean, entryLimit: number) {
+        super(binding, v2, entryLimit)
+      }
+    },
+    NativeDma: dmaClass(binding),
     NativeEventFd: eventFdClass(binding),
     debugPanic: (message: string) => binding.debugPanic(message),
   } as unknown as Addon

@@ -1,10 +1,10 @@
-//! Calling JavaScript from outside of a call: from the event loop.
+//! Calling JavaScript: from the event loop, from inside a native call, from another thread.
 
 // UNSAFETY: a callback is a raw reference, used on its thread only.
 #![expect(unsafe_code, reason = "calls JavaScript functions through Node-API")]
 
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use napi_sys::{Status, napi_env, napi_ref, napi_value};
 
@@ -22,7 +22,10 @@ unsafe impl Send for Callback {}
 // SAFETY: as above.
 unsafe impl Sync for Callback {}
 
+const MAX_ARGUMENTS: usize = 4;
+
 /// An argument of a callback.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Argument {
     /// A 64-bit value.
     U64(u64),
@@ -58,21 +61,64 @@ impl Callback {
         }
     }
 
+    /// Calls the function and waits until it has returned, on whatever thread this is. False when it threw, or
+    /// its environment has ended.
+    ///
+    /// On the thread of the function that is a plain call, and what it throws leaves with the native call that
+    /// is under way. On another thread it runs at a turn of the event loop, and what it throws becomes an
+    /// uncaught exception of the program.
+    pub(crate) fn invoke(self: &Arc<Self>, arguments: &[Argument]) -> bool {
+        if self.realm.is_here() {
+            return self.invoke_here(arguments);
+        }
+        let (done, returned) = mpsc::sync_channel(1);
+        let (callback, arguments) = (self.clone(), arguments.to_vec());
+        self.realm.post(move |_| {
+            let _ = done.send(callback.invoke_here(&arguments));
+        });
+        // The task is dropped unheard, and its end of the channel with it, when the environment ends.
+        returned.recv().unwrap_or(false)
+    }
+
+    fn invoke_here(&self, arguments: &[Argument]) -> bool {
+        let env = self.realm.env();
+        let mut scope = ptr::null_mut();
+        // SAFETY: right thread, live environment; every value stays inside the scope.
+        unsafe {
+            if napi_sys::napi_open_handle_scope(env, &mut scope) != Status::napi_ok {
+                return false;
+            }
+            let (mut function, mut undefined, mut result) =
+                (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+            let mut values = [ptr::null_mut(); MAX_ARGUMENTS];
+            let count = make_values(env, arguments, &mut values);
+            napi_sys::napi_get_reference_value(env, self.reference, &mut function);
+            napi_sys::napi_get_undefined(env, &mut undefined);
+            let returned = !function.is_null()
+                && napi_sys::napi_call_function(
+                    env,
+                    undefined,
+                    function,
+                    count,
+                    values.as_ptr(),
+                    &mut result,
+                ) == Status::napi_ok;
+            napi_sys::napi_close_handle_scope(env, scope);
+            returned
+        }
+    }
+
     /// # Safety
     /// A handle scope of `env` is open, on its thread.
     unsafe fn call_in_scope(&self, env: napi_env, arguments: &[Argument]) {
         let (mut function, mut global) = (ptr::null_mut(), ptr::null_mut());
-        let mut values = [ptr::null_mut(); 4];
-        // SAFETY: the caller's promise. A value that cannot be made leaves a null, and the call is not made.
+        let mut values = [ptr::null_mut(); MAX_ARGUMENTS];
+        // SAFETY: the caller's promise.
         unsafe {
-            for (value, argument) in values.iter_mut().zip(arguments) {
-                let Argument::U64(number) = argument;
-                napi_sys::napi_create_bigint_uint64(env, *number, value);
-            }
+            let count = make_values(env, arguments, &mut values);
             napi_sys::napi_get_reference_value(env, self.reference, &mut function);
             napi_sys::napi_get_global(env, &mut global);
-            let count = arguments.len().min(values.len());
-            if function.is_null() || global.is_null() || values[..count].iter().any(|value| value.is_null()) {
+            if function.is_null() || global.is_null() {
                 return;
             }
             let (none, mut result) = (ptr::null_mut(), ptr::null_mut());
@@ -92,6 +138,27 @@ impl Callback {
             }
         }
     }
+}
+
+/// Makes the values of arguments and returns how many; the first that cannot be made ends them.
+///
+/// # Safety
+/// A handle scope of `env` is open, on its thread.
+unsafe fn make_values(
+    env: napi_env,
+    arguments: &[Argument],
+    values: &mut [napi_value; MAX_ARGUMENTS],
+) -> usize {
+    let mut count = 0;
+    for (value, argument) in values.iter_mut().zip(arguments) {
+        let Argument::U64(number) = argument;
+        // SAFETY: the caller's promise.
+        if unsafe { napi_sys::napi_create_bigint_uint64(env, *number, value) } != Status::napi_ok {
+            break;
+        }
+        count += 1;
+    }
+    count
 }
 
 impl Drop for Callback {

@@ -11,8 +11,10 @@
 mod address_space;
 mod borrowed;
 mod debug;
+mod dma;
 mod errno;
 mod event_fd;
+mod fault_log;
 #[cfg(unix)]
 mod fd;
 mod handles;
@@ -23,6 +25,7 @@ mod object;
 mod raw;
 mod realm;
 mod shared_objects;
+mod type1;
 #[cfg(target_os = "linux")]
 mod uv;
 mod v8_memory;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use vfio_device::EventFd;
+use vfio_iommu::DmaSpace;
+use vfio_iommu::type1::Type1;
 use vfio_memory::{AddressSpace, Memory};
 use vfio_uapi::Errno;
 
@@ -14,6 +16,10 @@ pub(crate) enum Object {
     AddressSpace(Arc<AddressSpace>),
     /// An event counter.
     EventFd(EventFd),
+    /// The IOMMU of a container.
+    Type1(Type1),
+    /// A device's view of memory.
+    Dma(Arc<dyn DmaSpace>),
 }
 
 macro_rules! narrow {
@@ -33,4 +39,6 @@ narrow! {
     memory Memory Memory,
     address_space AddressSpace Arc<AddressSpace>,
     event_fd EventFd EventFd,
+    type1 Type1 Type1,
+    dma Dma Arc<dyn DmaSpace>,
 }

@@ -9,8 +9,11 @@
 mod address_space;
 mod bytes;
 mod call;
+mod dma;
+mod dma_batch;
 mod event_fd;
 mod memory;
+mod type1;
 
 use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +22,7 @@ use std::ptr;
 use napi_sys::{Status, napi_callback_info, napi_env, napi_value};
 
 pub(crate) use bytes::Bytes;
-pub(crate) use call::{Answer, Call, Value};
+pub(crate) use call::{Answer, Call, Refusal, Value};
 
 /// A raw call: its name in the exports, and what it does.
 pub(crate) struct Entry {
@@ -43,9 +46,18 @@ impl Entry {
     }
 }
 
+const TABLES: &[&[Entry]] = &[
+    memory::ENTRIES,
+    address_space::ENTRIES,
+    event_fd::ENTRIES,
+    dma::ENTRIES,
+    dma_batch::ENTRIES,
+    type1::ENTRIES,
+];
+
 /// Adds every raw call to the exports.
 pub(crate) fn export(env: napi_env, exports: napi_value) -> napi::Result<()> {
-    for entry in [memory::ENTRIES, address_space::ENTRIES, event_fd::ENTRIES].into_iter().flatten() {
+    for entry in TABLES.iter().copied().flatten() {
         let name = entry.name.as_ptr();
         let data = ptr::from_ref(entry).cast_mut().cast::<c_void>();
         let mut function = ptr::null_mut();

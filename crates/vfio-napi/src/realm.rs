@@ -236,6 +236,14 @@ unsafe extern "C" fn wake(env: napi_env, _function: napi_value, _context: *mut c
     for task in tasks {
         // A panic has been reported by the hook; it must not cross into the engine.
         let _ = catch_unwind(AssertUnwindSafe(|| task(&realm)));
+        // SAFETY: right thread, live environment, inside the scope of the waker's call.
+        unsafe {
+            let (mut thrown, mut exception) = (false, ptr::null_mut());
+            napi_sys::napi_is_exception_pending(env, &mut thrown);
+            if thrown && napi_sys::napi_get_and_clear_last_exception(env, &mut exception) == Status::napi_ok {
+                napi_sys::napi_fatal_exception(env, exception);
+            }
+        }
     }
 }
 

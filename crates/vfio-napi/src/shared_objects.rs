@@ -1,9 +1,11 @@
 //! Objects on their way from one JavaScript thread to another: left under a number, taken once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use vfio_iommu::DmaSpace;
 use vfio_memory::Memory;
 use vfio_uapi::Errno;
 
@@ -12,6 +14,7 @@ use crate::memory::MemoryKind;
 /// An object that means the same on every thread.
 enum Shared {
     Memory(Memory, MemoryKind),
+    Dma(Arc<dyn DmaSpace>, String),
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -27,15 +30,34 @@ pub(crate) fn share_memory(memory: Memory, kind: MemoryKind) -> u64 {
 /// # Errors
 /// `EBADF` unknown, already taken, or something else.
 pub(crate) fn adopt_memory(token: u64) -> Result<(Memory, MemoryKind), Errno> {
-    let mut waiting = WAITING.lock();
-    match waiting.get(&token) {
-        Some(Shared::Memory(memory, kind)) => {
-            let taken = (memory.clone(), *kind);
-            waiting.remove(&token);
-            Ok(taken)
-        }
-        None => Err(Errno::EBADF),
+    match take(token, |object| matches!(object, Shared::Memory(..)))? {
+        Shared::Memory(memory, kind) => Ok((memory, kind)),
+        Shared::Dma(..) => Err(Errno::EBADF),
     }
+}
+
+/// Leaves a device's view of memory and returns the number to take it by.
+pub(crate) fn share_dma(space: Arc<dyn DmaSpace>, name: String) -> u64 {
+    leave(Shared::Dma(space, name))
+}
+
+/// Takes a device's view of memory and its name.
+///
+/// # Errors
+/// `EBADF` unknown, already taken, or something else.
+pub(crate) fn adopt_dma(token: u64) -> Result<(Arc<dyn DmaSpace>, String), Errno> {
+    match take(token, |object| matches!(object, Shared::Dma(..)))? {
+        Shared::Dma(space, name) => Ok((space, name)),
+        Shared::Memory(..) => Err(Errno::EBADF),
+    }
+}
+
+fn take(token: u64, wanted: impl Fn(&Shared) -> bool) -> Result<Shared, Errno> {
+    let mut waiting = WAITING.lock();
+    if !waiting.get(&token).is_some_and(wanted) {
+        return Err(Errno::EBADF);
+    }
+    waiting.remove(&token).ok_or(Errno::EBADF)
 }
 
 fn leave(object: Shared) -> u64 {

@@ -62,6 +62,18 @@ impl Bytes<'_> {
         result
     }
 
+    /// Copies the bytes out.
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        self.copied()
+    }
+
+    /// Copies bytes in, as many as there is room for.
+    pub(crate) fn store(&mut self, bytes: &[u8]) {
+        let length = bytes.len().min(self.length);
+        // SAFETY: the range is valid by the promise of `new`; `bytes` are ours.
+        unsafe { copy::write(self.pointer, bytes.as_ptr(), length) };
+    }
+
     #[cold]
     fn copied(&self) -> Vec<u8> {
         let mut copied = vec![0; self.length];

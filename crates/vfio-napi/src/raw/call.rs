@@ -9,6 +9,8 @@ use std::ptr;
 use std::rc::Rc;
 
 use napi_sys::{Status, napi_callback_info, napi_env, napi_value};
+use vfio_iommu::DmaFault;
+use vfio_memory::{Prot, copy};
 use vfio_uapi::Errno;
 
 use super::{Bytes, Entry};
@@ -59,6 +61,13 @@ impl From<Errno> for Refusal {
     }
 }
 
+impl From<DmaFault> for Refusal {
+    #[inline]
+    fn from(fault: DmaFault) -> Self {
+        Self::Errno(fault.errno())
+    }
+}
+
 impl Value {
     /// Done, and nothing to tell.
     pub(crate) const DONE: Answer = Ok(Self::Int(0));
@@ -87,11 +96,6 @@ impl<'a> Call<'a> {
         };
         let call = Self { env, arguments, count: count.min(MAX_ARGUMENTS), scope: PhantomData };
         (status == Status::napi_ok).then_some((call, data))
-    }
-
-    /// Returns the environment.
-    pub(crate) fn env(&self) -> napi_env {
-        self.env
     }
 
     /// Tells whether argument `at` was given and is not undefined.
@@ -171,6 +175,52 @@ impl<'a> Call<'a> {
         } else {
             Err(Refusal::Range(at, range))
         }
+    }
+
+    /// Takes a kind of access: 1 reading, 2 writing, 3 both.
+    pub(crate) fn access(&self, at: usize) -> Result<Prot, Refusal> {
+        const RANGE: &str = "1 (read), 2 (write) or 3 (both)";
+        let prot = Prot::from_bits_truncate(self.small(at, 3.0, RANGE)? as u8);
+        if prot.is_empty() { Err(Refusal::Range(at, RANGE)) } else { Ok(prot) }
+    }
+
+    /// Takes a copy of the elements of a `BigUint64Array`.
+    pub(crate) fn u64s(&self, at: usize) -> Result<Vec<u64>, Refusal> {
+        let (pointer, length, _) = self.typed_array(at, napi_sys::TypedarrayType::biguint64_array)?;
+        let mut elements = vec![0; length];
+        if length != 0 {
+            // SAFETY: Node-API vouches for the range while no JavaScript runs; others may write to it.
+            unsafe { copy::read(pointer.cast(), elements.as_mut_ptr().cast(), size_of_val(&elements[..])) };
+        }
+        Ok(elements)
+    }
+
+    /// Stores the first elements of a `BigUint64Array`, as many as there is room for.
+    pub(crate) fn store_u64s(&self, at: usize, elements: &[u64]) -> Result<(), Refusal> {
+        let (pointer, length, _) = self.typed_array(at, napi_sys::TypedarrayType::biguint64_array)?;
+        let elements = &elements[..elements.len().min(length)];
+        if !elements.is_empty() {
+            // SAFETY: as in `u64s`.
+            unsafe { copy::write(pointer.cast(), elements.as_ptr().cast(), size_of_val(elements)) };
+        }
+        Ok(())
+    }
+
+    /// Returns the length of a `BigUint64Array`.
+    pub(crate) fn u64s_len(&self, at: usize) -> Result<usize, Refusal> {
+        Ok(self.typed_array(at, napi_sys::TypedarrayType::biguint64_array)?.1)
+    }
+
+    /// Stores the first element of an `Int32Array`, if that argument was given and has one.
+    pub(crate) fn store_i32(&self, at: usize, value: i32) -> Result<(), Refusal> {
+        if self.has(at) {
+            let (pointer, length, _) = self.typed_array(at, napi_sys::TypedarrayType::int32_array)?;
+            if length != 0 {
+                // SAFETY: as in `u64s`.
+                unsafe { copy::write(pointer.cast(), value.to_ne_bytes().as_ptr(), 4) };
+            }
+        }
+        Ok(())
     }
 
     /// Takes the bytes of a `Uint8Array`, valid until JavaScript runs again.

@@ -1,0 +1,96 @@
+//! `NativeDma`: a device's view of memory.
+
+use std::cell::RefCell;
+use std::panic::RefUnwindSafe;
+use std::sync::Arc;
+
+use napi::bindgen_prelude::BigInt;
+use napi_derive::napi;
+use vfio_iommu::DmaSpace;
+use vfio_iommu::type1::{DeviceId, Type1};
+use vfio_uapi::Errno;
+
+use crate::errno::{Result, throw};
+use crate::handles::Handle;
+use crate::numbers::u64;
+use crate::object::Object;
+use crate::shared_objects;
+
+/// What one device sees of memory.
+#[napi]
+pub struct NativeDma {
+    name: String,
+    open: RefCell<Option<Open>>,
+}
+
+struct Open {
+    space: Arc<dyn DmaSpace>,
+    handle: Handle,
+    /// Where the device is closed with it.
+    device: Option<(Type1, DeviceId)>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some((type1, device)) = self.device.take() {
+            type1.close_device(device);
+        }
+    }
+}
+
+impl RefUnwindSafe for NativeDma {}
+
+impl NativeDma {
+    /// Wraps the view of a device that type1 opened.
+    pub(crate) fn opened(
+        space: Arc<dyn DmaSpace>,
+        name: String,
+        type1: Type1,
+        device: DeviceId,
+    ) -> Result<Self> {
+        Self::wrap(space, name, Some((type1, device)))
+    }
+
+    fn wrap(space: Arc<dyn DmaSpace>, name: String, device: Option<(Type1, DeviceId)>) -> Result<Self> {
+        let handle = Handle::new(Object::Dma(space.clone())).map_err(throw)?;
+        Ok(Self { name, open: RefCell::new(Some(Open { space, handle, device })) })
+    }
+}
+
+#[napi]
+impl NativeDma {
+    /// Takes a view that another thread shared.
+    #[napi(factory, catch_unwind)]
+    pub fn adopt(token: BigInt) -> Result<Self> {
+        let (space, name) = shared_objects::adopt_dma(u64(&token, "token")?).map_err(throw)?;
+        Self::wrap(space, name, None)
+    }
+
+    /// Returns the name of the device.
+    #[napi(getter, catch_unwind)]
+    pub fn name(&self) -> Result<String> {
+        Ok(self.name.clone())
+    }
+
+    /// Returns the number by which raw calls know it; zero when closed.
+    #[napi(getter, catch_unwind)]
+    pub fn handle(&self) -> Result<u32> {
+        Ok(self.open.borrow().as_ref().map_or(0, |open| open.handle.number()))
+    }
+
+    /// Leaves the view for another thread to adopt.
+    #[napi(catch_unwind)]
+    pub fn share(&self) -> Result<BigInt> {
+        let space = self.open.borrow().as_ref().map(|open| open.space.clone());
+        let space = space.ok_or_else(|| throw(Errno::EBADF))?;
+        Ok(shared_objects::share_dma(space, self.name.clone()).into())
+    }
+
+    /// Closes the device whose view it is.
+    #[napi(catch_unwind)]
+    pub fn close(&self) -> Result<()> {
+        let open = self.open.borrow_mut().take();
+        drop(open);
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+/** Native views of memory as callers see them. */
+import { invalidArgType } from '../errors.ts'
+import { u64, type U64 } from '../shape.ts'
+import type { NativeDma, NativeDmaClass } from './addon.ts'
+import type { Binding, BindingDma } from './binding.ts'
+
+/** The one implementation of {@link NativeDma}. */
+export class DmaHandle implements NativeDma {
+  readonly name: string
+  readonly #raw: Binding
+  readonly #owner: BindingDma
+  #handle: number
+
+  constructor(raw: Binding, owner: BindingDma) {
+    this.name = owner.name
+    this.#raw = raw
+    this.#owner = owner
+    this.#handle = owner.handle
+  }
+
+  /** The handle of `dma` for a raw call. @throws {TypeError} it is not ours */
+  static handleOf(dma: unknown, name: string): number {
+    if (typeof dma !== 'object' || dma === null || !(#handle in dma)) {
+      throw invalidArgType(name, 'a native view of memory', dma)
+    }
+    return dma.#handle
+  }
+
+  /** Closes the device whose view `dma` is. */
+  static close(dma: unknown, name: string): void {
+    DmaHandle.handleOf(dma, name)
+    const view = dma as DmaHandle
+    view.#handle = 0
+    view.#owner.close()
+  }
+
+  read(iova: U64, into: Uint8Array): number {
+    return this.#raw.dmaRead(this.#handle, iova, into)
+  }
+
+  write(iova: U64, from: Uint8Array): number {
+    return this.#raw.dmaWrite(this.#handle, iova, from)
+  }
+
+  fill(iova: U64, length: U64, value: number): number {
+    return this.#raw.dmaFill(this.#handle, iova, length, value)
+  }
+
+  readU8(iova: U64): number {
+    return this.#raw.dmaReadU8(this.#handle, iova)
+  }
+
+  readU16(iova: U64): number {
+    return this.#raw.dmaReadU16(this.#handle, iova)
+  }
+
+  readU32(iova: U64): number {
+    return this.#raw.dmaReadU32(this.#handle, iova)
+  }
+
+  readU64(iova: U64): bigint {
+    return this.#raw.dmaReadU64(this.#handle, iova)
+  }
+
+  writeU8(iova: U64, value: number): number {
+    return this.#raw.dmaWriteU8(this.#handle, iova, value)
+  }
+
+  writeU16(iova: U64, value: number): number {
+    return this.#raw.dmaWriteU16(this.#handle, iova, value)
+  }
+
+  writeU32(iova: U64, value: number): number {
+    return this.#raw.dmaWriteU32(this.#handle, iova, value)
+  }
+
+  writeU64(iova: U64, value: U64): number {
+    return this.#raw.dmaWriteU64(this.#handle, iova, value)
+  }
+
+  compareExchange32(iova: U64, expected: number, desired: number): number {
+    return this.#raw.dmaCompareExchange32(this.#handle, iova, expected, desired)
+  }
+
+  compareExchange64(iova: U64, expected: U64, desired: U64): bigint {
+    return this.#raw.dmaCompareExchange64(this.#handle, iova, expected, desired)
+  }
+
+  fetchAdd32(iova: U64, value: number): number {
+    return this.#raw.dmaFetchAdd32(this.#handle, iova, value)
+  }
+
+  fetchAdd64(iova: U64, value: U64): bigint {
+    return this.#raw.dmaFetchAdd64(this.#handle, iova, value)
+  }
+
+  translate(iova: U64, access: number): number {
+    return this.#raw.dmaTranslate(this.#handle, iova, access)
+  }
+
+  translateBatch(iovas: BigUint64Array, access: number, hosts: BigUint64Array): number {
+    return this.#raw.dmaTranslateBatch(this.#handle, iovas, access, hosts)
+  }
+
+  readBatch(pairs: BigUint64Array, into: Uint8Array): number {
+    return this.#raw.dmaReadBatch(this.#handle, pairs, into)
+  }
+
+  writeBatch(pairs: BigUint64Array, from: Uint8Array): number {
+    return this.#raw.dmaWriteBatch(this.#handle, pairs, from)
+  }
+
+  pinPages(iova: U64, pages: number, access: number): number {
+    return this.#raw.dmaPinPages(this.#handle, iova, pages, access)
+  }
+
+  unpinPages(iova: U64, pages: number): number {
+    return this.#raw.dmaUnpinPages(this.#handle, iova, pages)
+  }
+
+  share(): bigint {
+    return this.#owner.share()
+  }
+}
+
+/** Takes views of memory through `raw`. */
+export function dmaClass(raw: Binding): NativeDmaClass {
+  return { adopt: (token) => new DmaHandle(raw, raw.NativeDma.adopt(u64(token, 'token'))) }
+}
