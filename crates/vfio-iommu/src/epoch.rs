@@ -21,7 +21,7 @@ mod registry;
 
 /// The atomics that [`protocol`] is built on here.
 mod sync {
-    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+    pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 }
 
 pub(crate) use registry::{Guard, enter, synchronize};

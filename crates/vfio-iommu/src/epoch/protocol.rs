@@ -5,21 +5,42 @@
 //! the writer sees the odd counter and waits, or the reader's fence came later and it sees the table without
 //! the entry. A counter that changed belongs to a reader that left or came in after the fence.
 //!
+//! Slots are taken and given back as threads come and go. Taking ends with a fence: a writer that found the
+//! slot free, and so did not look at the counter, unlinked before it.
+//!
 //! This file is compiled twice: here, and in the model test with atomics that explore every interleaving; so
 //! it takes them from `super::sync`.
 
-use super::sync::{AtomicU64, Ordering};
+use super::sync::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// Publishes whether one thread is inside.
 #[derive(Debug)]
 pub(super) struct Slot {
     turns: AtomicU64,
+    taken: AtomicBool,
 }
 
 impl Slot {
-    /// Makes a slot that is outside.
+    /// Makes a free slot.
     pub(super) fn new() -> Self {
-        Self { turns: AtomicU64::new(0) }
+        Self { turns: AtomicU64::new(0), taken: AtomicBool::new(false) }
+    }
+
+    /// Makes the calling thread the owner, unless another is.
+    pub(super) fn take(&self) -> bool {
+        let taken = self.taken.compare_exchange(false, true, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        fence(Ordering::SeqCst);
+        taken
+    }
+
+    /// Gives the slot back; the owner only, outside.
+    pub(super) fn give_back(&self) {
+        self.taken.store(false, Ordering::Release);
+    }
+
+    /// Tells whether the slot has an owner. A writer fences before it asks.
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Acquire)
     }
 
     /// Returns the turn: odd while the owner is inside.
@@ -29,10 +50,13 @@ impl Slot {
     }
 
     /// Steps in from the even `turn`, and returns the odd one; the owner only. The caller fences next.
+    ///
+    /// Releases, because a writer that waits for the turn before may see this store instead of the one that
+    /// ended that turn.
     #[inline]
     pub(super) fn step_in(&self, turn: u64) -> u64 {
         let inside = turn.wrapping_add(1);
-        self.turns.store(inside, Ordering::Relaxed);
+        self.turns.store(inside, Ordering::Release);
         inside
     }
 

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering, fence};
+use std::sync::atomic::{AtomicPtr, Ordering, fence};
 use std::time::Duration;
 
 use super::barrier;
@@ -18,7 +18,6 @@ use super::protocol::Slot;
 #[repr(align(128))]
 struct Seat {
     slot: Slot,
-    taken: AtomicBool,
     /// Guards the thread holds beyond the first; its own note.
     nested: Cell<u32>,
     next: *const Seat,
@@ -42,7 +41,10 @@ struct Tenant;
 impl Drop for Tenant {
     fn drop(&mut self) {
         if let Some(seat) = SEAT.take() {
-            seat.taken.store(false, Ordering::Release);
+            // A guard that outlives the thread's locals keeps the seat for good.
+            if seat.slot.turn().is_multiple_of(2) {
+                seat.slot.give_back();
+            }
         }
     }
 }
@@ -101,8 +103,8 @@ impl Drop for Guard {
 pub(crate) fn synchronize() -> bool {
     let own = SEAT.get();
     let is_own = |seat: &Seat| own.is_some_and(|own| ptr::eq(own, seat));
-    let others = || seats().filter(|seat| !is_own(seat) && seat.taken.load(Ordering::Acquire));
-    // Pairs with the fence in `take_seat`: a thread whose seat we miss here sees what we unlinked.
+    let others = || seats().filter(|seat| !is_own(seat) && seat.slot.is_taken());
+    // Pairs with the fence in `Slot::take`: a thread whose seat we find free sees what we unlinked.
     fence(Ordering::SeqCst);
     if others().next().is_some() {
         barrier::heavy();
@@ -132,23 +134,22 @@ fn seats() -> impl Iterator<Item = &'static Seat> {
 
 /// Takes a free seat, or adds one.
 fn take_seat() -> &'static Seat {
-    let take =
-        |seat: &&Seat| seat.taken.compare_exchange(false, true, Ordering::SeqCst, Ordering::Relaxed).is_ok();
-    let seat = seats().find(take).unwrap_or_else(add_seat);
-    // A writer that did not see the seat taken has unlinked before this fence, so we see that.
-    fence(Ordering::SeqCst);
-    seat
+    seats().find(|seat| seat.slot.take()).unwrap_or_else(add_seat)
 }
 
 fn add_seat() -> &'static Seat {
+    let slot = Slot::new();
     let mut head = SEATS.load(Ordering::Acquire);
-    let seat = Seat { slot: Slot::new(), taken: AtomicBool::new(true), nested: Cell::new(0), next: head };
-    let seat = Box::into_raw(Box::new(seat));
-    while let Err(seen) = SEATS.compare_exchange_weak(head, seat, Ordering::SeqCst, Ordering::Acquire) {
-        head = seen;
-        // SAFETY: the seat is not published yet, so it is ours alone.
-        unsafe { (*seat).next = head };
+    let seat = Box::into_raw(Box::new(Seat { slot, nested: Cell::new(0), next: head }));
+    // SAFETY: just made and never freed; not published yet, so `next` is ours alone to change.
+    unsafe {
+        (*seat).slot.take();
+        while let Err(seen) = SEATS.compare_exchange_weak(head, seat, Ordering::AcqRel, Ordering::Acquire) {
+            head = seen;
+            (*seat).next = head;
+        }
+        // As in `Slot::take`, for a writer that did not find the seat at all.
+        fence(Ordering::SeqCst);
+        &*seat
     }
-    // SAFETY: just made and never freed.
-    unsafe { &*seat }
 }
