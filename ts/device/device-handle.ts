@@ -1,6 +1,6 @@
 /** The typed handle of an open device. */
 import { EventEmitter } from 'node:events'
-import { isErrno, VfioError } from '../errors.ts'
+import { isErrno } from '../errors.ts'
 import { u32, u64, type U64 } from '../shape.ts'
 import { DeviceDmaLogging, DeviceFeatures } from './device-features.ts'
 import type { DeviceSession } from './device-session.ts'
@@ -8,7 +8,7 @@ import type { EventFd } from './event-fd.ts'
 import type { HotResetDevice } from './hot-reset.ts'
 import { Irq } from './irq.ts'
 import type { IrqVectors } from './irq-vectors.ts'
-import type { DeviceMigration } from './migration.ts'
+import { Migration } from './migration-handle.ts'
 import type { DeviceInfo } from './ops.ts'
 import { Region } from './region.ts'
 
@@ -34,6 +34,7 @@ export class Device extends EventEmitter<DeviceEvents> {
   /** The device's own log of the pages that it writes. */
   readonly dmaLogging: DeviceDmaLogging
   readonly #enabled = new Map<number, Set<IrqVectors>>()
+  #known: DeviceInfo | undefined
 
   constructor(session: DeviceSession) {
     super()
@@ -72,9 +73,14 @@ export class Device extends EventEmitter<DeviceEvents> {
     return this.#present(this.info().numRegions, (index) => this.region(index))
   }
 
-  /** An interrupt index (`VFIO_DEVICE_GET_IRQ_INFO`). @throws {VfioError} EINVAL no such index, EBADF closed */
+  /**
+   * An interrupt index (`VFIO_DEVICE_GET_IRQ_INFO`). The device is asked what it is before its first interrupt is, as some
+   * drivers want it.
+   * @throws {VfioError} EINVAL no such index, EBADF closed
+   */
   irq(index: number): Irq {
     const at = u32(index, 'index')
+    this.#known ??= this.info()
     const enabled = this.#enabled.get(at) ?? new Set<IrqVectors>()
     const irq = new Irq(this.session, at, enabled)
     this.#enabled.set(at, enabled)
@@ -105,13 +111,8 @@ export class Device extends EventEmitter<DeviceEvents> {
   }
 
   /** Migration of the device: its state and data streams. @throws {VfioError} ENOTTY it does not migrate, EBADF closed */
-  get migration(): DeviceMigration {
-    this.session.ops('VFIO_DEVICE_FEATURE')
-    const { migration } = this.session.device
-    if (migration === undefined) {
-      throw new VfioError('ENOTTY', 'VFIO_DEVICE_FEATURE', { reason: `${this.name} does not migrate` })
-    }
-    return migration
+  get migration(): Migration {
+    return Migration.of(this.session)
   }
 
   /**
