@@ -34,7 +34,7 @@ export class Device extends EventEmitter<DeviceEvents> {
   /** The device's own log of the pages that it writes. */
   readonly dmaLogging: DeviceDmaLogging
   readonly #enabled = new Map<number, Set<IrqVectors>>()
-  #known: DeviceInfo | undefined
+  #asked = false
 
   constructor(session: DeviceSession) {
     super()
@@ -80,7 +80,8 @@ export class Device extends EventEmitter<DeviceEvents> {
    */
   irq(index: number): Irq {
     const at = u32(index, 'index')
-    this.#known ??= this.info()
+    if (!this.#asked) this.info()
+    this.#asked = true
     const enabled = this.#enabled.get(at) ?? new Set<IrqVectors>()
     const irq = new Irq(this.session, at, enabled)
     this.#enabled.set(at, enabled)
