@@ -8,7 +8,7 @@ export type DmaFault = Readonly<NativeFault>
 
 /** Events of a fault log. */
 export interface FaultEvents {
-  /** A DMA was refused just now. */
+  /** A DMA was refused; told at the next turn of the event loop. */
   fault: [fault: DmaFault]
 }
 
