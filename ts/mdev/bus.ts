@@ -6,8 +6,8 @@
  */
 import { VfioError } from '../errors.ts'
 import { text } from '../shape.ts'
+import { oneLine, type UeventAction, writtenAction } from '../sysfs/device-node.ts'
 import { baseName } from '../sysfs/path.ts'
-import { writtenAction } from './device-node.ts'
 import { MediatedDevice } from './device.ts'
 import { checkName, MdevDrivers } from './drivers.ts'
 import { legacyOptions, type LegacyParentOptions } from './legacy.ts'
@@ -16,7 +16,7 @@ import type { Mdev, MdevDriver, MdevParent, MdevType } from './model.ts'
 import { checkTypes, driverOf, type MdevParentOptions } from './parent-options.ts'
 import { RegisteredParent } from './parent.ts'
 import { RegisteredType } from './type.ts'
-import { type UeventAction, UeventEmitter } from './uevents.ts'
+import { UeventEmitter } from './uevents.ts'
 import { canonicalUuid, writtenUuid } from './uuid.ts'
 
 /** Parents, types, drivers and devices of one machine. */
@@ -223,7 +223,7 @@ export class MdevBus extends UeventEmitter {
     })
     sysfs.attr(`${MDEV_BUS}/drivers_probe`, {
       mode: 0o200,
-      store: (written) => this.#probe(written.replace(/\n$/, '')),
+      store: (written) => this.#probe(oneLine(written)),
     })
     sysfs.attr(`${MDEV_BUS}/uevent`, {
       mode: 0o200,

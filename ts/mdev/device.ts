@@ -8,12 +8,12 @@ import type { VfioDeviceOps } from '../device/ops.ts'
 import { VfioDevice } from '../device/vfio-device.ts'
 import { invalidArgType, VfioError } from '../errors.ts'
 import type { VfioGroup } from '../group/vfio-group.ts'
+import { addDeviceNode, type UeventAction } from '../sysfs/device-node.ts'
 import { parseNumber } from '../sysfs/number.ts'
-import { addAttributeGroups, addDeviceNode, removeAttributeGroups } from './device-node.ts'
+import { addAttributeGroups, removeAttributeGroups } from './attributes.ts'
 import { MDEV_BUS, type MdevMachine } from './machine.ts'
 import type { Mdev, MdevParent } from './model.ts'
 import type { RegisteredType } from './type.ts'
-import type { UeventAction } from './uevents.ts'
 
 /** What a device tells the bus. */
 export interface DeviceListener {

@@ -1,6 +1,6 @@
 /** Drivers on the mdev bus, and their directories under `/sys/bus/mdev/drivers`. */
 import { invalidArgType, invalidArgValue, VfioError } from '../errors.ts'
-import { writtenAction } from './device-node.ts'
+import { oneLine, writtenAction } from '../sysfs/device-node.ts'
 import { MDEV_BUS, type MdevMachine } from './machine.ts'
 import type { MdevDriver } from './model.ts'
 
@@ -85,7 +85,7 @@ export class MdevDrivers {
         })
       },
     })
-    sysfs.attr(`${path}/unbind`, { mode: 0o200, store: (text) => this.#unbind(driver, text.replace(/\n$/, '')) })
+    sysfs.attr(`${path}/unbind`, { mode: 0o200, store: (text) => this.#unbind(driver, oneLine(text)) })
     sysfs.attr(`${path}/uevent`, { mode: 0o200, store: (text) => void writtenAction(text, `${path}/uevent`) })
     sysfs.link(`${path}/module`, module)
     sysfs.link(`${module}/drivers/mdev:${driver.name}`, path)

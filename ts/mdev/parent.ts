@@ -1,11 +1,11 @@
 /** A parent: the types it offers, the devices made from it, and its way out. */
 import { VfioError } from '../errors.ts'
-import { addAttributeGroups, addDeviceNode, removeAttributeGroups } from './device-node.ts'
+import { addDeviceNode, type UeventAction } from '../sysfs/device-node.ts'
+import { addAttributeGroups, removeAttributeGroups } from './attributes.ts'
 import type { MediatedDevice } from './device.ts'
 import { MDEV_CLASS, type MdevMachine } from './machine.ts'
 import type { Mdev, MdevAttributeGroups, MdevDriver, MdevParent, MdevTypeDescription } from './model.ts'
 import { RegisteredType } from './type.ts'
-import type { UeventAction } from './uevents.ts'
 
 /** What a parent is made of. */
 export interface ParentDescription {

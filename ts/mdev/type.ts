@@ -1,7 +1,7 @@
 /** A type under its parent: how many devices it has left, and its directory in `mdev_supported_types`. */
 import { VfioError } from '../errors.ts'
 import type { SysfsTree } from '../sysfs/tree.ts'
-import { addAttribute } from './device-node.ts'
+import { addAttribute } from './attributes.ts'
 import type { Mdev, MdevAttributes, MdevParent, MdevType, MdevTypeDescription } from './model.ts'
 
 const UNLIMITED = 0x7fff_ffff

@@ -1,12 +1,7 @@
 /** Hotplug notification: what the kernel would send to udev, as events of the mdev bus. */
 import { EventEmitter } from 'node:events'
+import type { UeventAction } from '../sysfs/device-node.ts'
 import type { Mdev } from './model.ts'
-
-/** What happened to a device. */
-export const UEVENT_ACTIONS = ['add', 'remove', 'change', 'bind', 'unbind', 'move', 'online', 'offline'] as const
-
-/** One of {@link UEVENT_ACTIONS}. */
-export type UeventAction = (typeof UEVENT_ACTIONS)[number]
 
 /** A notification. */
 export interface Uevent {
