@@ -8,6 +8,8 @@
 #![expect(unsafe_code, reason = "turns checked offsets into raw addresses")]
 
 mod access;
+#[cfg(target_os = "linux")]
+mod file_window;
 
 use std::fmt;
 #[cfg(target_os = "linux")]
@@ -19,6 +21,8 @@ use vfio_uapi::Errno;
 
 use crate::mapping::Mapping;
 use crate::{ExternalMemory, PAGE_SIZE};
+#[cfg(target_os = "linux")]
+use file_window::FileWindow;
 
 /// Holds bytes that can be mapped and reached by DMA; a clone is another handle to the same bytes.
 #[derive(Clone)]
@@ -34,6 +38,8 @@ struct Object {
 
 enum Backing {
     Mapping(Mapping),
+    #[cfg(target_os = "linux")]
+    File(FileWindow),
     External(Arc<dyn ExternalMemory>),
 }
 
@@ -84,7 +90,9 @@ impl Memory {
 
     /// Maps `len` bytes of a descriptor from `offset` on, shared with whoever else has it.
     ///
-    /// A file that its other holders can cut is accepted; [`can_shrink`](Self::can_shrink) tells.
+    /// A file whose size is not sealed could be cut under a mapping, and the next access would kill the process:
+    /// its bytes are reached by system calls instead, and an access beyond its present end is `EFAULT`.
+    /// [`is_stable`](Self::is_stable) tells which it is.
     ///
     /// # Errors
     /// `EINVAL` length zero, offset not page aligned, or the file ends before the range; `EACCES` no write
@@ -95,7 +103,15 @@ impl Memory {
             return Err(Errno::EINVAL);
         }
         let bytes = usize::try_from(len).map_err(|_| Errno::ENOMEM)?;
-        Ok(Self::exactly(Mapping::shared(fd, offset, bytes, writable)?, len, writable))
+        // Mapping it first has the system check kind, rights and length of the file.
+        let mapping = Mapping::shared(fd, offset, bytes, writable)?;
+        Ok(match mapping.into_unsealed_fd() {
+            Ok(fd) => {
+                let backing = Backing::File(FileWindow::new(fd, offset));
+                Self(Arc::new(Object { stable: ptr::null_mut(), len, writable, backing }))
+            }
+            Err(mapping) => Self::exactly(mapping, len, writable),
+        })
     }
 
     /// Borrows memory from `source`; its length is what the source says now, and 0 when it says nothing.
@@ -152,17 +168,29 @@ impl Memory {
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.0.backing {
             Backing::Mapping(mapping) => mapping.fd(),
+            Backing::File(file) => Some(file.fd()),
             Backing::External(_) => None,
         }
     }
 
-    /// Tells whether another holder of the descriptor could cut the file under the mapping.
+    /// Returns the file behind memory that is reached by system calls.
     #[cfg(target_os = "linux")]
-    pub fn can_shrink(&self) -> bool {
-        match &self.0.backing {
-            Backing::Mapping(mapping) => mapping.can_shrink(),
-            Backing::External(_) => false,
+    #[inline]
+    fn file(&self) -> Option<&FileWindow> {
+        if !self.0.stable.is_null() {
+            return None;
         }
+        match &self.0.backing {
+            Backing::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Checks a range of memory that is reached by system calls: `EFAULT` outside, or not writable.
+    #[cfg(target_os = "linux")]
+    fn check(&self, offset: u64, len: usize, write: bool) -> Result<(), Errno> {
+        let end = offset.checked_add(len as u64).ok_or(Errno::EFAULT)?;
+        if end > self.0.len || (write && !self.0.writable) { Err(Errno::EFAULT) } else { Ok(()) }
     }
 
     /// Tells whether both handles name the same bytes.
@@ -234,6 +262,8 @@ impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = match &self.0.backing {
             Backing::Mapping(_) => "mapping",
+            #[cfg(target_os = "linux")]
+            Backing::File(_) => "file",
             Backing::External(_) => "external",
         };
         f.debug_struct("Memory").field("source", &source).field("len", &self.0.len).finish_non_exhaustive()

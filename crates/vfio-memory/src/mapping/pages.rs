@@ -97,11 +97,17 @@ mod shared {
             self.fd.as_ref().map(AsFd::as_fd)
         }
 
-        /// Tells whether a peer that holds the descriptor could cut the file under the mapping.
-        pub(crate) fn can_shrink(&self) -> bool {
-            self.fd
-                .as_ref()
-                .is_some_and(|fd| !fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(SealFlags::SHRINK)))
+        /// Gives the descriptor back, and the mapping up, where a peer that holds it too could cut the file.
+        ///
+        /// # Errors
+        /// The mapping itself, where nobody can.
+        pub(crate) fn into_unsealed_fd(mut self) -> Result<OwnedFd, Self> {
+            let sealed =
+                |fd: &OwnedFd| fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(SealFlags::SHRINK));
+            match self.fd.take_if(|fd| !sealed(fd)) {
+                Some(fd) => Ok(fd),
+                None => Err(self),
+            }
         }
     }
     /// Translates a system error; the numbers are Linux's own here.

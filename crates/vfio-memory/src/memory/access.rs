@@ -12,6 +12,11 @@ impl Memory {
     /// `EFAULT` out of range, detached, shrunk, or asked on the wrong thread; nothing is copied then.
     #[inline]
     pub fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), Errno> {
+        #[cfg(target_os = "linux")]
+        if let Some(file) = self.file() {
+            self.check(offset, into.len(), false)?;
+            return file.read(offset, into);
+        }
         let from = self.reach(offset, into.len())?;
         // SAFETY: `reach` checked the range; `into` is exclusive, and so cannot be shared memory.
         unsafe { copy::read(from.ptr, into.as_mut_ptr(), into.len()) };
@@ -24,6 +29,11 @@ impl Memory {
     /// `EFAULT` as for [`read`](Self::read), or mapped read-only; nothing is copied then.
     #[inline]
     pub fn write(&self, offset: u64, from: &[u8]) -> Result<(), Errno> {
+        #[cfg(target_os = "linux")]
+        if let Some(file) = self.file() {
+            self.check(offset, from.len(), true)?;
+            return file.write(offset, from);
+        }
         let to = self.reach_mut(offset, from.len())?;
         // SAFETY: `reach_mut` checked the range; `from` is a private buffer.
         unsafe { copy::write(to.ptr, from.as_ptr(), from.len()) };
@@ -36,6 +46,11 @@ impl Memory {
     /// `EFAULT` as for [`write`](Self::write).
     pub fn fill(&self, offset: u64, byte: u8, len: u64) -> Result<(), Errno> {
         let len = usize::try_from(len).map_err(|_| Errno::EFAULT)?;
+        #[cfg(target_os = "linux")]
+        if let Some(file) = self.file() {
+            self.check(offset, len, true)?;
+            return file.fill(offset, byte, len);
+        }
         let to = self.reach_mut(offset, len)?;
         // SAFETY: `reach_mut` checked the range.
         unsafe { copy::fill(to.ptr, byte, len) };
@@ -48,6 +63,14 @@ impl Memory {
     /// `EFAULT` for either side, as for [`read`](Self::read) and [`write`](Self::write).
     pub fn copy_to(&self, offset: u64, target: &Self, target_offset: u64, len: u64) -> Result<(), Errno> {
         let len = usize::try_from(len).map_err(|_| Errno::EFAULT)?;
+        #[cfg(target_os = "linux")]
+        if self.file().is_some() || target.file().is_some() {
+            self.check(offset, len, false)?;
+            target.check(target_offset, len, true)?;
+            let mut bytes = vec![0; len];
+            self.read(offset, &mut bytes)?;
+            return target.write(target_offset, &bytes);
+        }
         // Both answers hold together: `resolve` runs no code of the owner.
         let from = self.reach(offset, len)?;
         let to = target.reach_mut(target_offset, len)?;
@@ -96,6 +119,14 @@ macro_rules! atomics {
         /// `EFAULT` as for [`write`](Self::write); `EINVAL` not naturally aligned in memory.
         #[inline]
         pub fn $swap(&self, offset: u64, current: $word, new: $word) -> Result<$word, Errno> {
+            #[cfg(target_os = "linux")]
+            if let Some(file) = self.file() {
+                self.check(offset, size_of::<$word>(), true)?;
+                let there = file.exchange(offset, |bytes| {
+                    ($word::from_ne_bytes(bytes) == current).then_some(new.to_ne_bytes())
+                })?;
+                return Ok($word::from_ne_bytes(there));
+            }
             let word = self.reach_aligned(offset, size_of::<$word>())?;
             // SAFETY: `reach_aligned` checked range and alignment.
             Ok(unsafe { copy::$swap(word.ptr, current, new) })
@@ -107,6 +138,14 @@ macro_rules! atomics {
         /// `EFAULT` as for [`write`](Self::write); `EINVAL` not naturally aligned in memory.
         #[inline]
         pub fn $add(&self, offset: u64, value: $word) -> Result<$word, Errno> {
+            #[cfg(target_os = "linux")]
+            if let Some(file) = self.file() {
+                self.check(offset, size_of::<$word>(), true)?;
+                let there = file.exchange(offset, |bytes| {
+                    Some($word::from_ne_bytes(bytes).wrapping_add(value).to_ne_bytes())
+                })?;
+                return Ok($word::from_ne_bytes(there));
+            }
             let word = self.reach_aligned(offset, size_of::<$word>())?;
             // SAFETY: `reach_aligned` checked range and alignment.
             Ok(unsafe { copy::$add(word.ptr, value) })
