@@ -1,0 +1,68 @@
+/** What this installation can do, and why it cannot do the rest. */
+import { addon } from '../native/load.ts'
+import { target } from '../native/target.ts'
+
+/** Whether something is there, and if not, why. */
+export interface Availability {
+  available: boolean
+  reason?: string
+}
+
+/** What {@link capabilities} tells. */
+export interface BackendCapabilities {
+  /** The backend spoken of. */
+  backend: 'software'
+  /** Target of the native part, such as `'linux-x64-gnu'`. */
+  target: string
+  /** The native part: without it, topologies and trees can be built, but no process runs. */
+  native: Availability
+  /** Containers with `VFIO_TYPE1_IOMMU` and `VFIO_TYPE1v2_IOMMU`. */
+  type1: Availability
+  /** Mediated devices. */
+  mdev: Availability
+  /** Events with a descriptor that other programs can wait for; without, events work within this process. */
+  eventfd: Availability
+  /** Memory that other processes can map. */
+  memfd: Availability
+  /** `/dev/iommu`. */
+  iommufd: Availability
+  /** The KVM-VFIO device. */
+  kvm: Availability
+  /** `VFIO_SPAPR_TCE_IOMMU`. */
+  spapr: Availability
+  /** Devices served to, or taken from, other programs by vfio-user. */
+  vfioUser: Availability
+  /** The kernel's own `/dev/vfio`. */
+  linux: Availability
+}
+
+/** Tells what this installation can do on this system; never throws. */
+export function capabilities(): BackendCapabilities {
+  const native = nativeAvailability()
+  const needsLinux: Availability =
+    process.platform === 'linux' ? native : { available: false, reason: `${process.platform} has no such thing` }
+  const missing: Availability = { available: false, reason: 'not part of this version' }
+  return {
+    backend: 'software',
+    target: target(),
+    native,
+    type1: native,
+    mdev: native,
+    eventfd: needsLinux,
+    memfd: needsLinux,
+    iommufd: missing,
+    kvm: missing,
+    spapr: missing,
+    vfioUser: missing,
+    linux: missing,
+  }
+}
+
+function nativeAvailability(): Availability {
+  try {
+    addon()
+    return { available: true }
+  } catch (error) {
+    return { available: false, reason: error instanceof Error ? error.message : String(error) }
+  }
+}

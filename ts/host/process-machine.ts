@@ -1,0 +1,22 @@
+/** What a process needs of the machine that it runs on. */
+import type { VfioContainer } from '../container/vfio-container.ts'
+import type { VfioGroup } from '../group/vfio-group.ts'
+import type { DevTree } from './dev-tree.ts'
+
+/** A process, as the machine keeps it. */
+export interface MachineProcess {
+  exit(): void
+}
+
+/** The machine, as its processes see it. */
+export interface ProcessMachine {
+  readonly dev: DevTree
+  /** Makes a container with nothing in it. */
+  makeContainer(): VfioContainer
+  /** The VFIO group of that number. @throws {VfioError} ENOENT no device of it is bound to a VFIO driver */
+  vfioGroup(number: number): VfioGroup
+  /** A process has begun. */
+  started(process: MachineProcess): void
+  /** A process has ended. */
+  exited(process: MachineProcess): void
+}

@@ -1,0 +1,384 @@
+/**
+ * A process of the simulated machine: an address space, descriptors, capabilities and limits.
+ *
+ * The kernel's rules speak of processes: whose memory is mapped, whose limit is charged, who may open what. The typed API works
+ * in the machine's default process; the byte-exact door, and whoever cares for limits, makes processes of its own.
+ */
+import { Container } from '../container/container.ts'
+import type { RegionMapping } from '../device/ops.ts'
+import type { Task } from '../device/task.ts'
+import { invalidArgType, invalidArgValue, VfioError } from '../errors.ts'
+import { EventFdFile } from '../files/eventfd-file.ts'
+import { MemoryFile } from '../files/memory-file.ts'
+import type { Caller, OpenFile } from '../files/open-file.ts'
+import { makePipe } from '../files/pipe-file.ts'
+import { Group } from '../group/group.ts'
+import { HostMemory } from '../memory/host-memory.ts'
+import type { NativeAddressSpace } from '../native/addon.ts'
+import { addon } from '../native/load.ts'
+import { status, syscall } from '../native/syscall.ts'
+import { bytes, flag, text, u32, u64, type U64 } from '../shape.ts'
+import { allCapabilities, type Capability } from './capability.ts'
+import { Descriptors, OpenDescription } from './descriptors.ts'
+import { FileHandle, type HandleOwner } from './file-handle.ts'
+import { MappedAreas } from './mapped-areas.ts'
+import type { ProcessMachine } from './process-machine.ts'
+import { Placements } from './placements.ts'
+
+/** What a process is made of. */
+export interface ProcessOptions {
+  /** Capabilities that it has; default all for user 0, else none. */
+  caps?: readonly Capability[]
+  /** Capabilities that it has not, of those. */
+  dropCapabilities?: readonly string[]
+  /** RLIMIT_MEMLOCK in bytes; default 8 MiB; 2^64-1 is no limit. It binds where CAP_IPC_LOCK is missing. */
+  memlock?: U64
+  /** RLIMIT_NOFILE; default 1048576. */
+  nofile?: number
+  /** User and group; default root. */
+  uid?: number
+  gid?: number
+}
+
+/** How memory is mapped into a process. */
+export interface MapOptions {
+  /** Part of the memory; default all of it. */
+  offset?: U64
+  length?: U64
+  /** Wanted address, a multiple of 4096; default any. */
+  hint?: U64
+  /** Alignment of the address, a power of two; default 4096. */
+  align?: U64
+  /** Default true. */
+  read?: boolean
+  /** Default true. */
+  write?: boolean
+}
+
+const MEMLOCK = 8n << 20n
+const NOFILE = 1 << 20
+const ACCESS = { r: [true, false], w: [false, true], rw: [true, true] } as const
+
+/** A process. It ends with `exit()`, which closes all it has open. */
+export class HostProcess implements Task {
+  readonly #machine: ProcessMachine
+  readonly #mm: NativeAddressSpace
+  readonly #capabilities: Set<string>
+  readonly #placements: Placements
+  readonly #options: ProcessOptions
+  readonly #mappings = new Map<RegionMapping, bigint>()
+  readonly #areas = new MappedAreas()
+  readonly #handles = new Map<number, FileHandle>()
+  readonly #owner: HandleOwner
+  #exited = false
+
+  /** Made by `host.process()`. @throws {TypeError} a value of the wrong shape */
+  constructor(machine: ProcessMachine, options: ProcessOptions = {}, descriptors?: Descriptors) {
+    const memlock = u64(options.memlock ?? MEMLOCK, 'memlock')
+    const nofile = u32(options.nofile ?? NOFILE, 'nofile')
+    u32(options.uid ?? 0, 'uid')
+    u32(options.gid ?? 0, 'gid')
+    this.#machine = machine
+    this.#options = { ...options }
+    this.#capabilities = capabilitiesOf(options)
+    const { NativeAddressSpace } = addon()
+    this.#mm = new NativeAddressSpace({ memlock, capIpcLock: this.capable('CAP_IPC_LOCK') })
+    this.#placements = new Placements(this.#mm)
+    const owned = descriptors ?? new Descriptors(nofile)
+    this.#owner = {
+      caller: this.#makeCaller(owned),
+      descriptors: owned,
+      file: (fd) => this.file(fd),
+      mapped: (mapping, access) => this.#mapped(mapping, access),
+    }
+    machine.started(this)
+  }
+
+  /** Its address space. */
+  get mm(): NativeAddressSpace {
+    return this.#mm
+  }
+
+  get uid(): number {
+    return this.#options.uid ?? 0
+  }
+
+  get gid(): number {
+    return this.#options.gid ?? 0
+  }
+
+  /** Whether it has ended. */
+  get exited(): boolean {
+    return this.#exited
+  }
+
+  /** Locked memory in pages (`VmLck`), which type1 and mlock charge. */
+  get lockedVm(): bigint {
+    return this.#mm.lockedVm()
+  }
+
+  /** Pinned memory in pages (`VmPin`), which iommufd charges. */
+  get pinnedVm(): bigint {
+    return this.#mm.pinnedVm()
+  }
+
+  capable(capability: string): boolean {
+    return this.#capabilities.has(capability)
+  }
+
+  place(memory: HostMemory): bigint {
+    this.#alive('mmap')
+    return this.#placements.place(memory)
+  }
+
+  /** Opens a container (`/dev/vfio/vfio`). @throws {VfioError} EBADF the process has ended */
+  openContainer(): Container {
+    this.#alive('open')
+    return new Container(this.#machine.makeContainer(), this)
+  }
+
+  /**
+   * Opens a group by number (`/dev/vfio/N`).
+   * @throws {VfioError} ENOENT no device of it is bound to a VFIO driver, EPERM, EBUSY it is open
+   */
+  openGroup(number: number): Group {
+    this.#alive('open')
+    return new Group(this.#machine.vfioGroup(u32(number, 'number')), this)
+  }
+
+  /**
+   * Opens a device node, to read (`r`), write (`w`) or both.
+   * @throws {VfioError} ENOENT, EACCES, EISDIR, EMFILE, and what the device refuses with
+   */
+  open(path: string, mode: 'r' | 'w' | 'rw' = 'rw'): FileHandle {
+    this.#alive('open')
+    if (!Object.hasOwn(ACCESS, mode))
+      throw invalidArgValue('mode', `must be 'r', 'w' or 'rw'. Received ${String(mode)}`)
+    const [read, write] = ACCESS[mode]
+    const node = this.#machine.dev.lookup(text(path, 'path'), this, { read, write })
+    return this.#install(node.open(this.#owner.caller), { read, write })
+  }
+
+  /** Makes an eventfd, non-blocking. @throws {VfioError} EMFILE */
+  eventfd(initial: U64 = 0n): FileHandle {
+    this.#alive('eventfd')
+    return this.#install(new EventFdFile(u64(initial, 'initial')))
+  }
+
+  /** Makes a pipe, non-blocking. @throws {VfioError} EMFILE */
+  pipe(): { read: FileHandle; write: FileHandle } {
+    this.#alive('pipe')
+    const ends = makePipe()
+    const read = this.#install(ends.read, { read: true, write: false })
+    try {
+      return { read, write: this.#install(ends.write, { read: false, write: true }) }
+    } catch (error) {
+      read.close()
+      throw error
+    }
+  }
+
+  /** Gives memory a descriptor, as a memfd has one. The memory stays the caller's. @throws {VfioError} EMFILE */
+  openMemory(memory: HostMemory): FileHandle {
+    this.#alive('open')
+    return this.#install(new MemoryFile(hostMemory(memory)))
+  }
+
+  /** The handle of a descriptor. @throws {VfioError} EBADF it is not open */
+  file(fd: number): FileHandle {
+    const handle = this.fileOrUndefined(fd)
+    if (!handle) throw new VfioError('EBADF', 'file', { reason: `descriptor ${fd} is not open` })
+    return handle
+  }
+
+  /** The handle of a descriptor, if it is open. */
+  fileOrUndefined(fd: number): FileHandle | undefined {
+    const description = this.#owner.descriptors.get(fd)
+    if (!description) {
+      this.#handles.delete(fd)
+      return undefined
+    }
+    const known = this.#handles.get(fd)
+    if (known?.describes(description)) return known
+    const handle = new FileHandle(this.#owner, fd, description)
+    this.#handles.set(fd, handle)
+    return handle
+  }
+
+  /** Maps memory and returns its address. @throws {VfioError} EINVAL, EEXIST the wanted address is taken, ENOMEM */
+  map(memory: HostMemory, options: MapOptions = {}): bigint {
+    this.#alive('mmap')
+    const { native } = hostMemory(memory)
+    const size = BigInt(memory.byteLength)
+    const offset = u64(options.offset ?? 0n, 'offset')
+    const length = u64(options.length ?? (offset < size ? size - offset : 0n), 'length')
+    const read = flag(options.read, 'read', true)
+    const write = flag(options.write, 'write', true)
+    const { hint, align } = options
+    const address = syscall('mmap', () =>
+      this.#mm.map({
+        memory: native,
+        offset,
+        length,
+        read,
+        write,
+        ...(hint === undefined ? {} : { hint: u64(hint, 'hint') }),
+        ...(align === undefined ? {} : { align: u64(align, 'align') }),
+      }),
+    )
+    this.#areas.add({ address, memory, offset, length, read, write })
+    return address
+  }
+
+  /** Unmaps what lies in a range, as munmap does. @throws {VfioError} EINVAL */
+  unmap(address: U64, length: U64): void {
+    const [at, size] = [u64(address, 'address'), u64(length, 'length')]
+    syscall('munmap', () => this.#mm.unmap(at, size))
+    this.#areas.cut(at, size)
+  }
+
+  /** Changes what may be done with a range. @throws {VfioError} EINVAL, ENOMEM a hole */
+  protect(address: U64, length: U64, access: { read: boolean; write: boolean }): void {
+    const [at, size] = [u64(address, 'address'), u64(length, 'length')]
+    const [read, write] = [flag(access.read, 'read', false), flag(access.write, 'write', false)]
+    syscall('mprotect', () => this.#mm.protect(at, size, read, write))
+    this.#areas.protect(at, size, { read, write })
+  }
+
+  /** Locks a range into memory, charging its pages. @throws {VfioError} ENOMEM over the limit or a hole, EPERM */
+  mlock(address: U64, length: U64): void {
+    const [at, size] = [u64(address, 'address'), u64(length, 'length')]
+    syscall('mlock', () => this.#mm.mlock(at, size))
+  }
+
+  /** Unlocks a range. @throws {VfioError} ENOMEM a hole */
+  munlock(address: U64, length: U64): void {
+    const [at, size] = [u64(address, 'address'), u64(length, 'length')]
+    syscall('munlock', () => this.#mm.munlock(at, size))
+  }
+
+  /** Reads memory of the process. @throws {VfioError} EFAULT */
+  readMemory(address: U64, length: number): Uint8Array {
+    const at = u64(address, 'address')
+    const into = new Uint8Array(u32(length, 'length'))
+    status(this.#mm.read(at, into), 'read', { address: at })
+    return into
+  }
+
+  /** Writes memory of the process. @throws {VfioError} EFAULT */
+  writeMemory(address: U64, from: ArrayBufferView | ArrayBuffer | SharedArrayBuffer): void {
+    const at = u64(address, 'address')
+    status(this.#mm.write(at, bytes(from, 'from')), 'write', { address: at })
+  }
+
+  /** Address at which a mapping of a file lies. @throws {VfioError} EINVAL it is none of this process */
+  addressOf(mapping: RegionMapping): bigint {
+    const address = this.#mappings.get(mapping)
+    if (address === undefined)
+      throw new VfioError('EINVAL', 'addressOf', { reason: 'this process has no such mapping' })
+    return address
+  }
+
+  /** Sets RLIMIT_MEMLOCK in bytes. What is locked stays locked. */
+  setMemlock(limit: U64): void {
+    this.#mm.setLimit(u64(limit, 'limit'))
+  }
+
+  /**
+   * Makes a child: the same open files under the same numbers, the same memory objects at the same addresses, an account of its own.
+   * @throws {VfioError} ENOMEM
+   */
+  fork(): HostProcess {
+    this.#alive('fork')
+    const child = new HostProcess(this.#machine, this.#options, this.#owner.descriptors.fork())
+    try {
+      for (const { address: hint, memory, ...area } of this.#areas) child.map(memory, { ...area, hint })
+    } catch (error) {
+      child.exit()
+      throw error
+    }
+    return child
+  }
+
+  /** Ends the process (idempotent): closes its descriptors, then drops its memory. Pages that the IOMMU holds stay held. */
+  exit(): void {
+    if (this.#exited) return
+    this.#exited = true
+    for (const mapping of [...this.#mappings.keys()]) mapping.close()
+    this.#owner.descriptors.closeAll()
+    this.#placements.close()
+    this.#mm.close()
+    this.#machine.exited(this)
+  }
+
+  [Symbol.dispose](): void {
+    this.exit()
+  }
+
+  #install(file: OpenFile, access = { read: true, write: true }): FileHandle {
+    try {
+      return this.file(this.#owner.descriptors.install(new OpenDescription(file, access)))
+    } catch (error) {
+      file.release?.()
+      throw error
+    }
+  }
+
+  #makeCaller(descriptors: Descriptors): Caller {
+    return {
+      mm: this.#mm,
+      capable: (capability) => this.capable(capability),
+      place: (memory) => this.place(memory),
+      file: (fd) => descriptors.get(fd)?.file,
+      install: (file) => descriptors.install(new OpenDescription(file, { read: true, write: true })),
+      remove: (fd) => descriptors.close(fd),
+    }
+  }
+
+  /** Gives a mapping an address; where a device model sees its accesses, there is no memory at it. */
+  #mapped(mapping: RegionMapping, access: { read: boolean; write: boolean }): RegionMapping {
+    const { memory, memoryOffset = 0n, length } = mapping
+    const own = memory ? undefined : HostMemory.allocate(length)
+    const address = syscall('mmap', () =>
+      this.#mm.map({
+        memory: memory ?? (own as HostMemory).native,
+        offset: memoryOffset,
+        length,
+        read: memory !== undefined && access.read,
+        write: memory !== undefined && access.write,
+      }),
+    )
+    own?.close()
+    const mapped: RegionMapping = {
+      length,
+      ...(memory ? { memory, memoryOffset } : {}),
+      read: (offset, width) => mapping.read(offset, width),
+      write: (offset, width, value) => mapping.write(offset, width, value),
+      close: () => {
+        if (!this.#mappings.delete(mapped)) return
+        if (!this.#exited) this.unmap(address, length)
+        mapping.close()
+      },
+    }
+    this.#mappings.set(mapped, address)
+    return mapped
+  }
+
+  #alive(operation: string): void {
+    if (this.#exited) throw new VfioError('EBADF', operation, { reason: 'the process has ended' })
+  }
+}
+
+function capabilitiesOf(options: ProcessOptions): Set<string> {
+  const { caps = (options.uid ?? 0) === 0 ? allCapabilities : [], dropCapabilities = [] } = options
+  if (!Array.isArray(caps)) throw invalidArgType('caps', 'an array of names', caps)
+  if (!Array.isArray(dropCapabilities)) throw invalidArgType('dropCapabilities', 'an array of names', dropCapabilities)
+  const left = new Set<string>(caps.map((name) => text(name, 'caps')))
+  for (const name of dropCapabilities) left.delete(text(name, 'dropCapabilities'))
+  return left
+}
+
+function hostMemory(value: unknown): HostMemory {
+  if (!(value instanceof HostMemory)) throw invalidArgType('memory', 'a HostMemory', value)
+  return value
+}

@@ -1,0 +1,233 @@
+/**
+ * A simulated machine: PCI topology, drivers, an IOMMU, VFIO, processes, and the `sysfs` and `dev` trees over it all.
+ *
+ * The parts know nothing of each other beyond what they are given here; there is no state outside of the object.
+ */
+import type { Container } from '../container/container.ts'
+import { IommuDriverRegistry } from '../container/driver-registry.ts'
+import { NoiommuDriver } from '../container/noiommu-driver.ts'
+import { VfioContainer } from '../container/vfio-container.ts'
+import { DeviceSession } from '../device/device-session.ts'
+import { invalidArgType, outOfRange, VfioError } from '../errors.ts'
+import { ContainerFile } from '../files/container-file.ts'
+import { DeviceFile } from '../files/device-file.ts'
+import type { Group } from '../group/group.ts'
+import { IommuGroupRegistry, type ReservedRegion } from '../group/iommu-group.ts'
+import type { VfioGroup } from '../group/vfio-group.ts'
+import { VfioRegistry } from '../group/vfio-registry.ts'
+import { MdevBus } from '../mdev/bus.ts'
+import { HostPci } from '../pci/host-pci.ts'
+import { vfioPciDriver } from '../pci/vfio-pci.ts'
+import { flag, u32, u64, type U64 } from '../shape.ts'
+import { SysfsTree } from '../sysfs/tree.ts'
+import { DMA_ENTRY_LIMIT, Type1Driver } from '../type1/type1-driver.ts'
+import { DevTree } from './dev-tree.ts'
+import { GroupView } from './group-view.ts'
+import { type ModuleParameters, showModuleParameters } from './module-parameters.ts'
+import { HostProcess, type ProcessOptions } from './process.ts'
+import type { MachineProcess, ProcessMachine } from './process-machine.ts'
+import { showVfioNodes } from './vfio-nodes.ts'
+
+/** The simulated IOMMU. */
+export interface IommuOptions {
+  /** Bitmap of page sizes; default 4 KiB, 2 MiB and 1 GiB (0x40201000). */
+  pgsizes?: U64
+  /** Width of a DMA address in bits, 12 to 64; default 48. */
+  addressWidth?: number
+  /** Ranges that are not translated; default the window of message interrupts, 0xfee00000 to 0xfeefffff. */
+  reserved?: readonly ReservedRegion[]
+  /** Whether it can enforce cache coherency (`VFIO_DMA_CC_IOMMU`); default false. */
+  cacheCoherency?: boolean
+}
+
+/** What a machine is made of. */
+export interface SoftwareHostOptions {
+  /** Number of the first IOMMU group; default 0. */
+  firstGroup?: number
+  /** The IOMMU; `false`: there is none, devices can be used without isolation only. */
+  iommu?: IommuOptions | false
+  /** Most mappings of a container; default 65535. */
+  dmaEntryLimit?: number
+  /** Devices without an IOMMU can be used without isolation (`enable_unsafe_noiommu_mode`); default false. */
+  noiommu?: boolean
+  /** `allow_unsafe_interrupts`; default false. */
+  allowUnsafeInterrupts?: boolean
+  /** `disable_hugepages`; default false. */
+  disableHugepages?: boolean
+}
+
+const MSI_WINDOW: ReservedRegion = { start: 0xfee0_0000n, last: 0xfeef_ffffn, kind: 'msi' }
+const PGSIZES = 0x4020_1000n
+
+/** One simulated machine. `close()` switches it off. */
+export class SoftwareHost {
+  /** `/sys`. */
+  readonly sysfs = new SysfsTree()
+  /** `/dev`. */
+  readonly dev = new DevTree()
+  /** PCI functions, bridges and drivers. */
+  readonly pci: HostPci
+  /** Mediated devices. */
+  readonly mdev: MdevBus
+  /** Settings of the simulated kernel's modules. */
+  readonly parameters: ModuleParameters
+  readonly #groups: IommuGroupRegistry
+  readonly #registry: VfioRegistry
+  readonly #drivers = new IommuDriverRegistry()
+  readonly #processes = new Set<MachineProcess>()
+  readonly #machine: ProcessMachine
+  #default: HostProcess | undefined
+  #closed = false
+
+  /** @throws {TypeError} a value of the wrong shape */
+  constructor(options: SoftwareHostOptions = {}) {
+    if (typeof options !== 'object' || options === null) throw invalidArgType('options', 'an object', options)
+    this.parameters = {
+      enableUnsafeNoiommuMode: flag(options.noiommu, 'noiommu', false),
+      dmaEntryLimit: u32(options.dmaEntryLimit ?? DMA_ENTRY_LIMIT, 'dmaEntryLimit'),
+      allowUnsafeInterrupts: flag(options.allowUnsafeInterrupts, 'allowUnsafeInterrupts', false),
+      disableHugepages: flag(options.disableHugepages, 'disableHugepages', false),
+    }
+    const iommu = options.iommu === false ? undefined : geometryOf(options.iommu ?? {})
+    this.#groups = new IommuGroupRegistry(this.sysfs, u32(options.firstGroup ?? 0, 'firstGroup'))
+    this.#registry = new VfioRegistry({
+      iommuGroups: this.#groups,
+      noiommu: () => this.parameters.enableUnsafeNoiommuMode,
+    })
+    this.#drivers.register(new NoiommuDriver({ enabled: () => this.parameters.enableUnsafeNoiommuMode }))
+    this.#drivers.register(
+      new Type1Driver({
+        geometry: () => iommu?.geometry ?? geometryOf({}).geometry,
+        entryLimit: () => this.parameters.dmaEntryLimit,
+      }),
+    )
+    this.#machine = this.#makeMachine()
+    this.#showNodes()
+    this.pci = new HostPci({
+      sysfs: this.sysfs,
+      groups: this.#groups,
+      iommu: iommu ? { reserved: iommu.reserved } : false,
+    })
+    this.pci.addDriver(vfioPciDriver(this.#registry))
+    this.mdev = new MdevBus({ sysfs: this.sysfs, registry: this.#registry })
+  }
+
+  /** Whether it was closed. */
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** The process in which the typed API works: root, all capabilities. */
+  get defaultProcess(): HostProcess {
+    this.#default ??= this.process()
+    return this.#default
+  }
+
+  /** Numbers of the IOMMU groups. */
+  get groups(): readonly number[] {
+    return this.#groups.list().map((group) => group.number)
+  }
+
+  /** Starts a process. @throws {TypeError} a value of the wrong shape @throws {VfioError} EBADF the machine is closed */
+  process(options: ProcessOptions = {}): HostProcess {
+    if (this.#closed) throw new VfioError('EBADF', 'process', { reason: 'the machine is closed' })
+    return new HostProcess(this.#machine, options)
+  }
+
+  /** Opens a container in the default process. @throws {VfioError} EBADF the machine is closed */
+  openContainer(): Container {
+    return this.defaultProcess.openContainer()
+  }
+
+  /**
+   * Opens a group in the default process.
+   * @throws {VfioError} ENOENT no device of it is bound to a VFIO driver, EBUSY it is open
+   */
+  openGroup(number: number): Group {
+    return this.defaultProcess.openGroup(number)
+  }
+
+  /** A group by number, without opening it. @throws {VfioError} ENOENT there is no such group */
+  group(number: number): GroupView {
+    const group = this.#groups.get(u32(number, 'number'))
+    if (group) return new GroupView(group, this.#registry)
+    throw new VfioError('ENOENT', 'group', { reason: `there is no IOMMU group ${number}`, remedy: this.#groupsHint() })
+  }
+
+  /** The group that a device is in, by the device's name. @throws {VfioError} ENODEV it is in none */
+  groupOf(device: string): GroupView {
+    const group = this.#groups.of(device)
+    if (group) return new GroupView(group, this.#registry)
+    throw new VfioError('ENODEV', 'groupOf', { reason: `${device} is in no IOMMU group` })
+  }
+
+  /**
+   * Switches the machine off (idempotent): ends its processes, takes mediated devices and functions away. Whoever has typed
+   * handles open closes them himself.
+   */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    for (const process of [...this.#processes]) process.exit()
+    this.mdev.close()
+    this.pci.close()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  #makeMachine(): ProcessMachine {
+    return {
+      dev: this.dev,
+      makeContainer: () => new VfioContainer(this.#drivers),
+      vfioGroup: (number) => this.#vfioGroup(number),
+      started: (process) => void this.#processes.add(process),
+      exited: (process) => void this.#processes.delete(process),
+    }
+  }
+
+  #showNodes(): void {
+    this.dev.add('/dev/vfio/vfio', { mode: 0o666, open: () => new ContainerFile(new VfioContainer(this.#drivers)) })
+    this.dev.add('/dev/iommu', {
+      mode: 0o660,
+      open: () => {
+        throw new VfioError('ENODEV', 'open', { path: '/dev/iommu', reason: 'this machine has no iommufd' })
+      },
+    })
+    showVfioNodes(this.#registry, this.dev, this.sysfs, (_caller, device) => new DeviceFile(new DeviceSession(device)))
+    showModuleParameters(this.sysfs, this.parameters)
+  }
+
+  #vfioGroup(number: number): VfioGroup {
+    const group = this.#registry.group(number)
+    if (group) return group
+    const known = this.#groups.get(number)
+    throw new VfioError('ENOENT', 'open', {
+      path: `/dev/vfio/${number}`,
+      reason: known ? `no device of group ${number} is bound to a VFIO driver` : `there is no IOMMU group ${number}`,
+      remedy: known ? `bind one of ${known.members.map((member) => member.name).join(', ')}` : this.#groupsHint(),
+    })
+  }
+
+  #groupsHint(): string {
+    return this.groups.length === 0 ? 'the machine has no groups' : `there are ${this.groups.join(', ')}`
+  }
+}
+
+function geometryOf(options: IommuOptions) {
+  const width = u32(options.addressWidth ?? 48, 'addressWidth')
+  if (width < 12 || width > 64) throw outOfRange('addressWidth', '>= 12 and <= 64', width)
+  const pgsizes = u64(options.pgsizes ?? PGSIZES, 'pgsizes')
+  if (pgsizes === 0n) throw outOfRange('pgsizes', 'not zero', pgsizes)
+  const cacheCoherency = flag(options.cacheCoherency, 'cacheCoherency', false)
+  const reserved = (options.reserved ?? [MSI_WINDOW]).map(({ start, last, kind }) => ({
+    start: u64(start, 'reserved.start'),
+    last: u64(last, 'reserved.last'),
+    kind,
+  }))
+  return {
+    geometry: { pgsizes, apertureStart: 0n, apertureLast: (1n << BigInt(width)) - 1n, cacheCoherency },
+    reserved,
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * Linux VFIO in user space: groups, containers, IOMMUs and devices without a kernel, privileges or hardware.
+ *
+ * Begin with {@link SoftwareHost}. The uapi as data (constants, structures, requests, errnos) is in `vfio/uapi`.
+ *
+ * @module vfio
+ */
+export { capabilities, type Availability, type BackendCapabilities } from './host/capabilities.ts'
+export { allCapabilities, type Capability } from './host/capability.ts'
+export { DevTree, type DevEvents, type DevNode, type DevStat, type NodeUser } from './host/dev-tree.ts'
+export { FileHandle, type FileMapRequest, type IoctlName } from './host/file-handle.ts'
+export { GroupView } from './host/group-view.ts'
+export type { ModuleParameters } from './host/module-parameters.ts'
+export { HostProcess, type MapOptions, type ProcessOptions } from './host/process.ts'
+export { SoftwareHost, type IommuOptions, type SoftwareHostOptions } from './host/software-host.ts'
+
+export type { PciAddress } from './pci/address.ts'
+export type { PciBridgeKind, PciBridgeOptions } from './pci/bridge.ts'
+export type { ConfigAccess, PciHeader } from './pci/config-layout.ts'
+export type { PciBar } from './pci/config-space.ts'
+export { PciBus, PciDevice, type BoundDriver, type PciQuirks } from './pci/device.ts'
+export { PciDriver, type PciDriverOps } from './pci/driver.ts'
+export { Edu, type EduOptions } from './pci/edu.ts'
+export type { PciFunctionDescriptor, PciFunctionOptions, PciHardware } from './pci/hardware.ts'
+export { HostPci, type BridgePlugOptions, type HostPciOptions, type PlugOptions } from './pci/host-pci.ts'
+export type { FullDeviceId, IdentifiedFunction, PciDeviceId } from './pci/id-table.ts'
+export { InertFunction, type InertFunctionOptions } from './pci/inert-function.ts'
+export type { BarResource } from './pci/resources.ts'
+
+export { MdevBus } from './mdev/bus.ts'
+export type { LegacyParentOptions } from './mdev/legacy.ts'
+export type { LegacyArgument, LegacyMapping, LegacyTypeGroup, MdevParentOps } from './mdev/legacy-ops.ts'
+export type { MdevMachine } from './mdev/machine.ts'
+export type {
+  Mdev,
+  MdevAttribute,
+  MdevAttributeGroups,
+  MdevAttributes,
+  MdevDriver,
+  MdevParent,
+  MdevType,
+  MdevTypeDescription,
+} from './mdev/model.ts'
+export type { MdevParentOptions } from './mdev/parent-options.ts'
+export { UEVENT_ACTIONS, UeventEmitter, type Uevent, type UeventAction, type UeventMap } from './mdev/uevents.ts'
+export { mtty, type MttyOptions } from './drivers/mtty.ts'
+
+export { Group, type ContainerLike, type GroupStatus } from './group/group.ts'
+export { GroupExplanation, type ExplainedMember } from './group/group-explanation.ts'
+export {
+  IommuGroup,
+  IommuGroupRegistry,
+  type GroupMember,
+  type IommuGroupOptions,
+  type ReservedRegion,
+} from './group/iommu-group.ts'
+export {
+  Container,
+  type DmaMapping,
+  type DmaMappingBatch,
+  type DmaRange,
+  type MemoryPart,
+} from './container/container.ts'
+export { DirtyTracking, type DirtyQuery } from './container/dirty-tracking.ts'
+export type { IommuInfo, IovaRange } from './container/dma-mapper.ts'
+export { FaultLog, type DmaFault, type FaultEvents } from './container/fault-log.ts'
+
+export { Device, type DeviceEvents, type HeldGroup } from './device/device-handle.ts'
+export { EventFd } from './device/event-fd.ts'
+export type { HotResetDevice, HotResetProvider } from './device/hot-reset.ts'
+export { Irq } from './device/irq.ts'
+export { IrqVectors } from './device/irq-vectors.ts'
+export type * from './device/ops.ts'
+export {
+  PciModel,
+  type IntxLine,
+  type MessageInterrupts,
+  type ModelInterrupts,
+  type PciModelDescription,
+} from './device/pci-model.ts'
+export { Region, type RegionMapRequest } from './device/region.ts'
+export { RegionMap } from './device/region-map.ts'
+export { HostMemory, type AllocateOptions, type BufferPart, type ByteSource } from './memory/host-memory.ts'
+
+export type { SysfsAttribute, SysfsBinary, SysfsDirectory, SysfsLink, SysfsNode } from './sysfs/node.ts'
+export type { RenderOptions } from './sysfs/render.ts'
+export { SysfsTree, type SysfsStat } from './sysfs/tree.ts'
+
+export { VfioError, isErrno, type VfioErrorDetails } from './errors.ts'
+export type { U64 } from './shape.ts'
