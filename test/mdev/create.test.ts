@@ -147,7 +147,15 @@ describe('the attribute create', () => {
   })
 
   it('refuses other lengths and forms', () => {
-    for (const text of [UUID.slice(1), `${UUID}\n\n`, `${UUID}é`, `{${UUID}}`, '\n', UUID.replace('8', 'g')]) {
+    for (const text of [
+      UUID.slice(1),
+      `${UUID}\n\n`,
+      `${UUID}é`,
+      `\ufeff${UUID}`,
+      `{${UUID}}`,
+      '\n',
+      UUID.replace('8', 'g'),
+    ]) {
       expect(() => write(text), JSON.stringify(text)).toThrow(code('EINVAL'))
     }
   })

@@ -107,8 +107,9 @@ export class SysfsTree {
       return node.write(offset, bytes)
     }
     const store = storing(node, path)
+    if (bytes.length === 0) return 0
     const taken = bytes.length > PAGE ? bytes.subarray(0, PAGE) : bytes
-    store(new TextDecoder().decode(taken))
+    store(new TextDecoder('utf-8', { ignoreBOM: true }).decode(taken))
     return taken.length
   }
 
