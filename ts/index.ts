@@ -1,7 +1,8 @@
 /**
  * Linux VFIO in user space: groups, containers, IOMMUs and devices without a kernel, privileges or hardware.
  *
- * Begin with {@link SoftwareHost}. The uapi as data (constants, structures, requests, errnos) is in `vfio/uapi`.
+ * Begin with {@link SoftwareHost}. The constants of the uapi are here too; its structures, requests and errnos as data are in
+ * `vfio/uapi`.
  *
  * @module vfio
  */
@@ -42,7 +43,7 @@ export type {
   MdevTypeDescription,
 } from './mdev/model.ts'
 export type { MdevParentOptions } from './mdev/parent-options.ts'
-export { UEVENT_ACTIONS, UeventEmitter, type Uevent, type UeventAction, type UeventMap } from './mdev/uevents.ts'
+export { UeventEmitter, type Uevent, type UeventMap } from './mdev/uevents.ts'
 export { mtty, type MttyOptions } from './drivers/mtty.ts'
 
 export { Group, type ContainerLike, type GroupStatus } from './group/group.ts'
@@ -82,9 +83,12 @@ export { Region, type RegionMapRequest } from './device/region.ts'
 export { RegionMap } from './device/region-map.ts'
 export { HostMemory, type AllocateOptions, type BufferPart, type ByteSource } from './memory/host-memory.ts'
 
+export { UEVENT_ACTIONS, type UeventAction } from './sysfs/device-node.ts'
 export type { SysfsAttribute, SysfsBinary, SysfsDirectory, SysfsLink, SysfsNode } from './sysfs/node.ts'
 export type { RenderOptions } from './sysfs/render.ts'
 export { SysfsTree, type SysfsStat } from './sysfs/tree.ts'
 
+export * from './uapi/constants.ts'
+export type { ErrnoName } from './uapi/errno.ts'
 export { VfioError, isErrno, type VfioErrorDetails } from './errors.ts'
 export type { U64 } from './shape.ts'
