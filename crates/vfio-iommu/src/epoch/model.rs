@@ -3,6 +3,7 @@
 //! The memory behind a mapping is a cell that loom watches: a writer that takes it back while a reader may
 //! still look is reported as a race. The fence is the plain one here; `membarrier` is stronger.
 
+#[expect(clippy::duplicate_mod, reason = "compiled with other atomics")]
 #[path = "protocol.rs"]
 mod protocol;
 

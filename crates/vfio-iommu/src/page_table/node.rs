@@ -163,13 +163,13 @@ impl Bucket {
         let piece = |range: &BucketRange| {
             let start = range.start.load(Ordering::Relaxed);
             let last = start + range.extent.load(Ordering::Relaxed);
-            Piece { start, last, entry: Entry(range.entry.load(Ordering::Relaxed)), joins: true }
+            Piece { start, last, entry: Entry(range.entry.load(Ordering::Relaxed)), joins: false }
         };
         self.ranges.iter().map(piece).take_while(|piece| !piece.entry.is_empty())
     }
 
-    /// Adds a range, or lets the one it continues grow; false when the bucket is full.
-    pub(super) fn add(&self, piece: Piece) -> bool {
+    /// Adds a range, or lets the one it continues grow; returns what it became, or nothing when it is full.
+    pub(super) fn add(&self, piece: Piece) -> Option<Piece> {
         for range in &self.ranges {
             let entry = Entry(range.entry.load(Ordering::Relaxed));
             let start = range.start.load(Ordering::Relaxed);
@@ -177,16 +177,16 @@ impl Bucket {
                 range.start.store(piece.start, Ordering::Relaxed);
                 range.extent.store(piece.last - piece.start, Ordering::Relaxed);
                 range.entry.store(piece.entry.0, Ordering::Release);
-                return true;
+                return Some(piece);
             }
             let size = piece.start.wrapping_sub(start);
             let touches = range.extent.load(Ordering::Relaxed).wrapping_add(1) == size;
             if piece.joins && touches && entry.advance(size) == piece.entry {
                 range.extent.store(piece.last - start, Ordering::Release);
-                return true;
+                return Some(Piece { start, last: piece.last, entry, joins: false });
             }
         }
-        false
+        None
     }
 }
 
