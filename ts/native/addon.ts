@@ -368,6 +368,8 @@ export interface NativePciIdentity {
   revision?: number
   /** 24-bit class code, such as 0x00ff00. */
   classCode?: number
+  /** The header says that the slot has more functions. */
+  multifunction?: boolean
 }
 
 /** A base address register of a JavaScript model. */
@@ -432,6 +434,8 @@ export interface NativePciFunction {
   /** Resets the function as the host does. @throws ENOTTY the function has no reset */
   reset(): void
   interrupts(): NativePciInterruptState
+  /** Tells the function whether the host can reset the bus it sits on without touching other functions. */
+  setBusReset(possible: boolean): void
   /** For a model: sets the level of the INTx line. */
   setIntx(level: boolean): void
   /** For a model: sends a message. 0, or EINVAL no such vector; dropped where masked or disabled, as the hardware does. */
@@ -449,6 +453,8 @@ export interface NativePciFunctionClass {
   edu(options: Partial<NativePciIdentity> & { name: string; dmaMask?: U64 }): NativePciFunction
   /** A function whose BARs are emulated by JavaScript. @throws EINVAL a senseless description */
   fromModel(model: NativePciModel, description: NativePciDescription): NativePciFunction
+  /** Resets functions together, as the host does when it resets their bus: their state is saved and restored around it. */
+  resetBus(functions: readonly NativePciFunction[]): void
 }
 
 /** A capability in the chain of an info structure. */
