@@ -1,0 +1,5 @@
+//! Functions to play against.
+
+mod edu;
+
+pub use edu::{Edu, EduConfig};

@@ -1,0 +1,138 @@
+//! Where a function's DMA leaves it: gated by bus mastering, through whatever address space stands behind.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+use vfio_iommu::{Access, DmaFault, DmaSpace, FaultReason, Iova, Translation};
+use vfio_memory::{HostSpan, Prot};
+use vfio_uapi::Errno;
+
+/// Runs a function's DMA through the address space that it is attached to at that moment.
+///
+/// An access holds the attachment while it runs, so when [`attach`](Self::attach) returns none goes through the old space.
+pub struct DmaPort {
+    space: RwLock<Option<Arc<dyn DmaSpace>>>,
+    master: AtomicBool,
+    listener: RwLock<Option<FaultListener>>,
+}
+
+/// Hears of accesses that the port itself refused; those that the space refuses are the space's to report.
+type FaultListener = Arc<dyn Fn(&DmaFault) + Send + Sync>;
+
+impl DmaPort {
+    pub(super) fn new() -> Self {
+        Self { space: RwLock::new(None), master: AtomicBool::new(false), listener: RwLock::new(None) }
+    }
+
+    /// Attaches the function to a space, or to none.
+    pub fn attach(&self, space: Option<Arc<dyn DmaSpace>>) {
+        let old = std::mem::replace(&mut *self.space.write(), space);
+        drop(old);
+    }
+
+    /// Tells whether the function is attached.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        self.space.read_recursive().is_some()
+    }
+
+    /// Has `listener` hear of accesses refused because bus mastering is off or nothing is attached.
+    pub fn on_refusal(&self, listener: impl Fn(&DmaFault) + Send + Sync + 'static) {
+        *self.listener.write() = Some(Arc::new(listener));
+    }
+
+    pub(super) fn set_master(&self, on: bool) {
+        self.master.store(on, Ordering::Release);
+    }
+
+    /// Tells whether the function may master the bus.
+    #[must_use]
+    pub fn is_master(&self) -> bool {
+        self.master.load(Ordering::Acquire)
+    }
+
+    fn through<T>(
+        &self,
+        iova: Iova,
+        len: u64,
+        access: Access,
+        run: impl FnOnce(&dyn DmaSpace) -> Result<T, DmaFault>,
+    ) -> Result<T, DmaFault> {
+        if !self.is_master() {
+            return Err(self.refuse(DmaFault { iova, len, access, reason: FaultReason::BusMasterOff }));
+        }
+        // Recursive: a listener of the space may lead to another access of this thread while somebody waits to detach.
+        let space = self.space.read_recursive();
+        match &*space {
+            Some(space) => run(space.as_ref()),
+            None => {
+                drop(space);
+                Err(self.refuse(DmaFault { iova, len, access, reason: FaultReason::NotAttached }))
+            }
+        }
+    }
+
+    fn refuse(&self, fault: DmaFault) -> DmaFault {
+        let listener = self.listener.read_recursive().clone();
+        if let Some(listener) = listener {
+            listener(&fault);
+        }
+        fault
+    }
+}
+
+impl DmaSpace for DmaPort {
+    fn read(&self, iova: Iova, into: &mut [u8]) -> Result<(), DmaFault> {
+        self.through(iova, into.len() as u64, Access::Read, |space| space.read(iova, into))
+    }
+
+    fn write(&self, iova: Iova, from: &[u8]) -> Result<(), DmaFault> {
+        self.through(iova, from.len() as u64, Access::Write, |space| space.write(iova, from))
+    }
+
+    fn fill(&self, iova: Iova, byte: u8, len: u64) -> Result<(), DmaFault> {
+        self.through(iova, len, Access::Write, |space| space.fill(iova, byte, len))
+    }
+
+    fn compare_exchange_u32(&self, iova: Iova, current: u32, new: u32) -> Result<u32, DmaFault> {
+        self.through(iova, 4, Access::Write, |space| space.compare_exchange_u32(iova, current, new))
+    }
+
+    fn compare_exchange_u64(&self, iova: Iova, current: u64, new: u64) -> Result<u64, DmaFault> {
+        self.through(iova, 8, Access::Write, |space| space.compare_exchange_u64(iova, current, new))
+    }
+
+    fn fetch_add_u32(&self, iova: Iova, value: u32) -> Result<u32, DmaFault> {
+        self.through(iova, 4, Access::Write, |space| space.fetch_add_u32(iova, value))
+    }
+
+    fn fetch_add_u64(&self, iova: Iova, value: u64) -> Result<u64, DmaFault> {
+        self.through(iova, 8, Access::Write, |space| space.fetch_add_u64(iova, value))
+    }
+
+    fn translate(&self, iova: Iova, access: Access) -> Result<Translation, DmaFault> {
+        self.through(iova, 1, access, |space| space.translate(iova, access))
+    }
+
+    fn pin_pages(&self, iova: Iova, npages: u64, prot: Prot) -> Result<Vec<HostSpan>, Errno> {
+        let space = self.space.read_recursive();
+        space.as_ref().ok_or(Errno::ENODEV)?.pin_pages(iova, npages, prot)
+    }
+
+    fn unpin_pages(&self, iova: Iova, npages: u64) {
+        if let Some(space) = &*self.space.read_recursive() {
+            space.unpin_pages(iova, npages);
+        }
+    }
+}
+
+impl fmt::Debug for DmaPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DmaPort")
+            .field("attached", &self.is_attached())
+            .field("master", &self.is_master())
+            .finish_non_exhaustive()
+    }
+}
