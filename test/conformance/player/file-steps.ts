@@ -51,11 +51,7 @@ export const fileSteps: Record<string, StepPlayer> = {
       return { ret: 0 }
     }),
   dup: (session, step) => callOn(session, step, (file) => bind(session, step, file.dup())),
-  pipe: (session, step) =>
-    call(() => {
-      bind(session, step, session.process.pipe().read)
-      return { ret: 0 }
-    }),
+  pipe: (session, step) => call(() => bind(session, step, session.process.pipe().read)),
   pread: (session, step) =>
     callOn(session, step, (file) => readInto(small(step['len']), (into) => file.read(into, position(session, step)))),
   pwrite: (session, step) =>

@@ -74,7 +74,10 @@ function keepNames(session: Session, step: Step, argument: StructArgument, out: 
   for (const [path, name] of Object.entries((step['save_fd'] ?? {}) as Record<string, string>)) {
     const fd = Number(BigInt.asIntN(32, big(fieldAt(argument, path))))
     const file = session.process.fileOrUndefined(fd)
-    if (file === undefined) continue
+    if (file === undefined) {
+      showAs(out, path, fieldAt(argument, path))
+      continue
+    }
     session.handles.set(name, file)
     showAs(out, path, { handle: name })
   }
