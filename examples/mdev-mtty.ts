@@ -42,12 +42,13 @@ export async function mttyStory(tell: (line: string) => void = console.log): Pro
 
   tell(`# modprobe mtty\n# tree ${PARENT}`)
   host.mdev.registerParent('mtty', mtty({ parentAttributes: true }))
-  tell(host.sysfs.render(PARENT))
+  await Promise.resolve() // lets the notifications through
+  tell(host.sysfs.render(PARENT).trimEnd())
 
   const create = `${PARENT}/mdev_supported_types/mtty-2/create`
   tell(`# echo "${UUID}" > ${create}`)
   host.sysfs.write(create, `${UUID}\n`)
-  await Promise.resolve() // lets the notifications through
+  await Promise.resolve()
   const path = `/sys/bus/mdev/devices/${UUID}`
   tell(`# ls ${path}\n${host.sysfs.list(path).join('  ')}`)
   tell(`# cat ${path}/vendor/sample_mdev_dev\n${host.sysfs.read(`${path}/vendor/sample_mdev_dev`).trimEnd()}`)
@@ -59,9 +60,9 @@ export async function mttyStory(tell: (line: string) => void = console.log): Pro
   tell(`# echo 1 > ${path}/remove`)
   host.sysfs.write(`${path}/remove`, '1')
   await Promise.resolve()
-  tell(
-    `  ${host.sysfs.exists(path) ? 'still there' : 'gone'}; available: ${host.sysfs.read(create.replace('create', 'available_instances')).trimEnd()}`,
-  )
+  tell(`# ls /sys/bus/mdev/devices\n${host.sysfs.list('/sys/bus/mdev/devices').join('  ')}`)
+  tell('# rmmod mtty')
+  await host.mdev.unregisterParent('mtty')
 }
 
 /** Opens the card through its group, as a virtual machine monitor does. */
