@@ -85,7 +85,7 @@ describe('new_id', () => {
   })
 
   it.each([
-    ['', 'EINVAL'],
+    [' ', 'EINVAL'],
     ['1234', 'EINVAL'],
     ['zz 0001', 'EINVAL'],
     ['1234,0001', 'EINVAL'],

@@ -39,8 +39,13 @@ export class Edu implements PciFunctionDescriptor {
   }
 
   create(name: string): PciHardware {
-    const { dmaMask } = this.#options
-    const identity = { name, ...identityOf(this.#options, DEFAULTS), ...(dmaMask === undefined ? {} : { dmaMask }) }
+    const { dmaMask, multifunction = false } = this.#options
+    const identity = {
+      name,
+      multifunction,
+      ...identityOf(this.#options, DEFAULTS),
+      ...(dmaMask === undefined ? {} : { dmaMask }),
+    }
     return new NativeHardware(syscall('create', () => addon().NativePciFunction.edu(identity)))
   }
 }

@@ -6,8 +6,12 @@ import type { ConfigAccess } from './config-layout.ts'
 export interface PciHardware extends ConfigAccess {
   /** The native function that vfio-pci drives; absent: vfio-pci refuses it (a bridge). Made at the first call. */
   native?(): NativePciFunction
+  /** The native function, if it was made already. */
+  readonly made?: NativePciFunction | undefined
   /** Resets this function alone; absent: it has no reset of its own. @throws {VfioError} ENOTTY */
   reset?(): void
+  /** Tells whether the bus can be reset without touching other functions, which is a reset of this one. */
+  setBusReset?(possible: boolean): void
   /** The function is gone for good; idempotent. */
   close(): void
 }
@@ -28,4 +32,6 @@ export interface PciFunctionOptions {
   revision?: number
   /** 24 bits: base class, subclass, programming interface, such as 0x040100. */
   classCode?: number
+  /** Says in its header that the slot has more functions. */
+  multifunction?: boolean
 }

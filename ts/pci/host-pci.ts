@@ -19,6 +19,7 @@ import { DriverCore } from './driver-core.ts'
 import { plugIn, powerOn } from './firmware.ts'
 import { addFunctionNode, removeFunctionNode } from './function-attributes.ts'
 import type { PciFunctionDescriptor, PciHardware } from './hardware.ts'
+import { updateBusReset } from './hot-reset.ts'
 import { enableAcs, findGroup } from './isolation.ts'
 import { NativeHardware } from './native-hardware.ts'
 import { type Slot, Topology } from './topology.ts'
@@ -270,6 +271,7 @@ export class HostPci {
       this.devices.filter((other) => other !== device),
     )
     enableAcs(device)
+    updateBusReset(device.bus)
     addFunctionNode(this.#sysfs, device, {
       remove: (gone) => this.#stop(gone),
       rescan: () => this.rescan(),
@@ -303,6 +305,7 @@ export class HostPci {
     device.group = undefined
     removeFunctionNode(this.#sysfs, device)
     this.#topology.forget(device)
+    updateBusReset(device.bus)
     done()
   }
 

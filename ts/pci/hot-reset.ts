@@ -1,9 +1,9 @@
 /** Resets of a slot's bus: which functions they reach, and how they are done. */
 import { VfioError } from '../errors.ts'
 import type { HotResetDevice, HotResetProvider } from '../device/hot-reset.ts'
-import { COMMAND, CONFIG } from './config-layout.ts'
+import { addon } from '../native/load.ts'
+import { syscall } from '../native/syscall.ts'
 import type { PciBus, PciDevice } from './device.ts'
-import { setBarAddress, barAddress } from './resources.ts'
 
 /** The bus reset that reaches a function. */
 export class BusReset implements HotResetProvider {
@@ -30,7 +30,10 @@ export class BusReset implements HotResetProvider {
   }
 
   reset(): void {
-    for (const device of this.#bus().walk()) resetKeepingAddresses(device)
+    const functions = this.#bus()
+      .walk()
+      .flatMap(({ hardware }) => (hardware.made ? [hardware.made] : []))
+    syscall('hot reset', () => addon().NativePciFunction.resetBus(functions))
   }
 
   /** The bus that the bridge above can reset. @throws {VfioError} ENODEV none can be */
@@ -49,15 +52,10 @@ function resettable(bus: PciBus): boolean {
   return !bus.bridge?.quirks.noBusReset && bus.walk().every((device) => !device.quirks.noBusReset)
 }
 
-/** Resets a function and gives back what the host had set up, as `pci_restore_state()` does. */
-function resetKeepingAddresses(device: PciDevice): void {
-  const { hardware, bars } = device
-  if (!hardware.reset) return
-  const command = hardware.configRead(CONFIG.command, 2)
-  const line = hardware.configRead(CONFIG.interruptLine, 1)
-  const addresses = bars.map((bar) => barAddress(hardware, bar))
-  hardware.reset()
-  for (const [i, bar] of bars.entries()) setBarAddress(hardware, bar, addresses[i] ?? 0n)
-  hardware.configWrite(CONFIG.interruptLine, 1, line)
-  hardware.configWrite(CONFIG.command, 2, command & ~COMMAND.busMaster)
+/** Tells the functions of a bus whether resetting it is a way to reset them: each one, if it is alone there. */
+export function updateBusReset(bus: PciBus): void {
+  const [only, ...others] = bus.devices
+  const alone = only !== undefined && others.length === 0 && only.subordinate === undefined
+  const possible = alone && bus.bridge !== undefined && resettable(bus)
+  for (const device of bus.devices) device.hardware.setBusReset?.(possible)
 }

@@ -14,8 +14,6 @@ export interface InertFunctionOptions extends PciFunctionOptions {
   interruptPin?: number
   /** Makes it a PCI Express endpoint (`'endpoint'`) or one inside the root complex; default: conventional PCI. */
   express?: 'endpoint' | 'root-complex'
-  /** Says in its header that the slot has more functions. */
-  multifunction?: boolean
 }
 
 const DEFAULTS: PciIdentity = { vendor: 0x1234, device: 0x0001, classCode: 0xff0000 }
@@ -47,6 +45,7 @@ class InertHardware implements PciHardware {
   readonly #options: InertFunctionOptions
   readonly #config: ConfigSpace
   #native: NativePciFunction | undefined
+  #busReset = false
   #closed = false
 
   constructor(name: string, identity: PciIdentity, options: InertFunctionOptions) {
@@ -77,6 +76,15 @@ class InertHardware implements PciHardware {
     return this.#native
   }
 
+  get made(): NativePciFunction | undefined {
+    return this.#native
+  }
+
+  setBusReset(possible: boolean): void {
+    this.#busReset = possible
+    this.#native?.setBusReset(possible)
+  }
+
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -93,12 +101,14 @@ class InertHardware implements PciHardware {
           bars: [...(this.#options.bars ?? [])],
           interruptPin: this.#options.interruptPin ?? 0,
           express: this.#options.express !== undefined,
+          multifunction: this.#options.multifunction ?? false,
         },
       ),
     )
     for (let at = CONFIG.bar0 as number; at < CONFIG.bar0 + 24; at += 4)
       native.configWrite(at, 4, this.#config.configRead(at, 4))
     native.configWrite(CONFIG.command, 2, this.#config.configRead(CONFIG.command, 2))
+    native.setBusReset(this.#busReset)
     native.configWrite(CONFIG.interruptLine, 1, this.#config.configRead(CONFIG.interruptLine, 1))
     return native
   }

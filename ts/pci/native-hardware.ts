@@ -26,6 +26,14 @@ export class NativeHardware implements PciHardware {
     return this.#native
   }
 
+  get made(): NativePciFunction {
+    return this.#native
+  }
+
+  setBusReset(possible: boolean): void {
+    this.#native.setBusReset(possible)
+  }
+
   reset(): void {
     syscall('reset', () => this.#native.reset())
   }
