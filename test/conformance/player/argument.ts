@@ -2,7 +2,7 @@
  * Arguments of ioctl steps: building the struct that the call gets, and telling what the call changed in it.
  */
 import { INFO_CAPABILITIES, STRUCTS, type CapabilityCodec, type StructCodec } from './layout.ts'
-import { big, bytesOf, hex, hexBytes, small, smallOr } from './number.ts'
+import { bytesOf, hex, hexBytes, small, smallOr } from './number.ts'
 import { isRecord, type Numeric } from './scenario.ts'
 import type { Answer } from './compare.ts'
 import type { Names } from './names.ts'

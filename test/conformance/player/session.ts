@@ -102,7 +102,6 @@ export class Session {
       align: BigInt(align),
       read: spec.prot !== 'none',
       write: spec.prot === undefined,
-      ...(spec.kind === 'huge' ? { pageSize: BigInt(small(spec.page ?? 0)) } : {}),
     })
     this.#buffers.set(name, { address, length })
     if (spec.kind === 'memfd') this.handles.set(name, this.process.openMemory(memory))
