@@ -1,0 +1,19 @@
+/**
+ * The main job: the stories that show what the package does, one behind the other.
+ *
+ *     npm start -- [FILE]
+ */
+import { fileURLToPath } from 'node:url'
+import { assignDevice } from './assign-device.ts'
+import { mttyStory } from './mdev-mtty.ts'
+
+const file = process.argv[2] ?? fileURLToPath(new URL('../../README.md', import.meta.url))
+
+function chapter(title: string): void {
+  console.log(`\n── ${title} ${'─'.repeat(Math.max(3, 100 - title.length))}\n`)
+}
+
+chapter('A device of the host, given to a user (the usage example of the VFIO document)')
+await assignDevice(file)
+chapter('A mediated device (the story of the mediated-device document)')
+await mttyStory()
