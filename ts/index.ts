@@ -38,6 +38,7 @@ export type {
   MdevAttributeGroups,
   MdevAttributes,
   MdevDriver,
+  MdevModel,
   MdevParent,
   MdevType,
   MdevTypeDescription,
@@ -79,6 +80,10 @@ export {
   type ModelInterrupts,
   type PciModelDescription,
 } from './device/pci-model.ts'
+export { checkFeature } from './device/feature.ts'
+export { checkIrqSet, type IrqPayload } from './device/irq-set.ts'
+export { Migration, MigrationTransfer } from './device/migration-handle.ts'
+export { hasMigrationState, MigrationMachine, migrationPath, migrationStateName } from './device/migration-state.ts'
 export { Region, type RegionMapRequest } from './device/region.ts'
 export { RegionMap } from './device/region-map.ts'
 export { HostMemory, type AllocateOptions, type BufferPart, type ByteSource } from './memory/host-memory.ts'

@@ -12,7 +12,7 @@ import { addDeviceNode, type UeventAction } from '../sysfs/device-node.ts'
 import { parseNumber } from '../sysfs/number.ts'
 import { addAttributeGroups, removeAttributeGroups } from './attributes.ts'
 import { MDEV_BUS, type MdevMachine } from './machine.ts'
-import type { Mdev, MdevParent } from './model.ts'
+import type { Mdev, MdevModel, MdevParent } from './model.ts'
 import type { RegisteredType } from './type.ts'
 
 /** What a device tells the bus. */
@@ -152,9 +152,10 @@ export class MediatedDevice implements Mdev {
     const { driver } = this.parent
     const { sysfs, registry } = this.#machine
     const attributes = driver.deviceAttributes ?? {}
-    const ops = checkOps(driver.probe(this))
+    const probed = driver.probe(this)
     let device: VfioDevice | undefined
     try {
+      const ops = callbacksOf(probed, this.uuid)
       device = new VfioDevice(this.uuid, ops, { path: this.path })
       this.#binding = { ops, device, group: registry.registerEmulatedIommuDev(device) }
       addAttributeGroups<Mdev>(sysfs, this.path, attributes, this)
@@ -225,9 +226,15 @@ export class MediatedDevice implements Mdev {
   }
 }
 
-function checkOps(ops: VfioDeviceOps): VfioDeviceOps {
+/** Gives the callbacks that a probe gave, itself or through a model. @throws {TypeError} neither */
+function callbacksOf(probed: VfioDeviceOps | MdevModel, name: string): VfioDeviceOps {
+  const ops = isModel(probed) ? probed.vfioDevice(name) : probed
   if (typeof ops !== 'object' || ops === null || typeof ops.getInfo !== 'function') {
-    throw invalidArgType('probe()', 'a function that returns the callbacks of a VFIO device', ops)
+    throw invalidArgType('probe()', 'a function that returns a device model or the callbacks of a VFIO device', ops)
   }
   return ops
+}
+
+function isModel(probed: VfioDeviceOps | MdevModel): probed is MdevModel {
+  return typeof probed === 'object' && probed !== null && 'vfioDevice' in probed
 }

@@ -99,6 +99,12 @@ export interface Mdev {
   remove(): Promise<void>
 }
 
+/** A device model that can be made into a VFIO device, such as a `PciModel`. */
+export interface MdevModel {
+  /** Makes the VFIO device; `name` is for messages. @throws {VfioError} refuses */
+  vfioDevice(name: string): VfioDeviceOps
+}
+
 /** A driver of mediated devices (`struct mdev_driver`). */
 export interface MdevDriver {
   /** Name on the mdev bus. */
@@ -110,11 +116,11 @@ export interface MdevDriver {
   /** Attributes of a bound device, such as those in the directory `vendor`. */
   readonly deviceAttributes?: MdevAttributeGroups<Mdev>
   /**
-   * A device was made: gives its VFIO callbacks. The core registers them, whose `init` may still refuse.
+   * A device was made: gives its VFIO callbacks, or a model that has them. The core registers them, whose `init` may still refuse.
    * Each probe that returned is followed by one `remove`.
    * @throws {VfioError} refuses the device, as does `create`
    */
-  probe(mdev: Mdev): VfioDeviceOps
+  probe(mdev: Mdev): VfioDeviceOps | MdevModel
   /** The device is no longer registered, and nobody uses it. */
   remove?(mdev: Mdev): void
   /** The device shall go. @throws {VfioError} refuses, if the removal is not the parent's own */
