@@ -145,9 +145,9 @@ function lspci({ sysfs }: SoftwareHost, name: string): string {
 }
 
 function describeIommu(container: Container): string {
-  const { pgsizes, iovaRanges = [] } = container.info()
+  const { pageSizes, iovaRanges = [] } = container.info()
   const ranges = iovaRanges.map(({ start, last }) => `0x${start.toString(16)}-0x${last.toString(16)}`)
-  return `pages 0x${pgsizes.toString(16)}, usable IOVAs ${ranges.join(', ')}`
+  return `pages 0x${pageSizes.toString(16)}, usable IOVAs ${ranges.join(', ')}`
 }
 
 function listRegions(device: Device, tell: Tell): void {
