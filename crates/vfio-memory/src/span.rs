@@ -41,7 +41,7 @@ pub struct PinError {
 
 impl fmt::Display for PinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} after {:#x} bytes", self.errno, self.done)
+        write!(f, "{} after {:#x} bytes", self.errno.name(), self.done)
     }
 }
 
