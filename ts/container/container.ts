@@ -101,6 +101,7 @@ export class Container {
   mapDma(mapping: DmaMapping): void {
     const { iova, vaddr, size, flags } = this.#mapping(mapping, 'VFIO_IOMMU_MAP_DMA')
     this.#mapper('VFIO_IOMMU_MAP_DMA').map(this.#task.mm, flags, vaddr, iova, size)
+    this.container.held?.add(iova, mapping.memory)
   }
 
   /** Maps many pieces of one memory: all or, where one is refused, none. @throws {VfioError} as {@link mapDma} */
@@ -120,6 +121,8 @@ export class Container {
       placed[i] = base + offset
     }
     mapper.mapBatch(this.#task.mm, flags, placed)
+    const { held } = this.container
+    if (held) for (let i = 1; i < triples.length; i += 3) held.add(triples[i] ?? 0n, memory)
   }
 
   /**
@@ -129,7 +132,9 @@ export class Container {
   unmapDma(range: DmaRange): bigint {
     const iova = u64(range.iova, 'iova')
     const length = u64(range.length, 'length')
-    return this.#mapper('VFIO_IOMMU_UNMAP_DMA').unmap(this.#task.mm, 0, iova, length)
+    const unmapped = this.#mapper('VFIO_IOMMU_UNMAP_DMA').unmap(this.#task.mm, 0, iova, length)
+    this.container.held?.drop(iova, length)
+    return unmapped
   }
 
   /**
@@ -139,12 +144,17 @@ export class Container {
    */
   unmapDmaBatch(pairs: BigUint64Array): void {
     checkRecords(pairs, 2, 'pairs')
+    const { held } = this.container
+    const asked = held && pairs.slice()
     this.#mapper('VFIO_IOMMU_UNMAP_DMA').unmapBatch(this.#task.mm, 0, pairs)
+    if (asked) for (let i = 0; i < asked.length; i += 2) held?.drop(asked[i] ?? 0n, asked[i + 1] ?? 0n)
   }
 
   /** Unmaps everything; returns the bytes unmapped. @throws {VfioError} as {@link unmapDma} */
   unmapAll(): bigint {
-    return this.#mapper('VFIO_IOMMU_UNMAP_DMA').unmap(this.#task.mm, VFIO_DMA_UNMAP_FLAG_ALL, 0n, 0n)
+    const unmapped = this.#mapper('VFIO_IOMMU_UNMAP_DMA').unmap(this.#task.mm, VFIO_DMA_UNMAP_FLAG_ALL, 0n, 0n)
+    this.container.held?.clear()
+    return unmapped
   }
 
   /**
@@ -157,7 +167,9 @@ export class Container {
     const pageSize = u64(query.pageSize ?? 4096n, 'pageSize')
     const bitmap = dirtyBitmap(size, pageSize)
     const mapper = this.#mapper('VFIO_IOMMU_UNMAP_DMA')
-    return { unmapped: mapper.unmapDirty(this.#task.mm, iova, size, pageSize, bitmap), bitmap }
+    const unmapped = mapper.unmapDirty(this.#task.mm, iova, size, pageSize, bitmap)
+    this.container.held?.drop(iova, size)
+    return { unmapped, bitmap }
   }
 
   /**

@@ -9,6 +9,7 @@ import type { Task } from '../device/task.ts'
 import { VFIO_API_VERSION } from '../uapi/constants.ts'
 import type { IommuDriverRegistry } from './driver-registry.ts'
 import { ContainerAttachment } from './container-attachment.ts'
+import { HeldMemory } from './held-memory.ts'
 import type { AttachableGroup, IommuBackend, IommuDriver } from './iommu-driver.ts'
 
 /** A group as the container attaches it. */
@@ -23,6 +24,7 @@ export interface ContainerGroup extends AttachableGroup {
 export class VfioContainer {
   readonly #drivers: IommuDriverRegistry
   readonly #groups = new Set<ContainerGroup>()
+  readonly #held = new HeldMemory()
   #backend: IommuBackend | undefined
   #noiommu = false
 
@@ -33,6 +35,11 @@ export class VfioContainer {
   /** The IOMMU, once a model was chosen and while a group is attached. */
   get backend(): IommuBackend | undefined {
     return this.#backend
+  }
+
+  /** Memory that mediated devices may still ask for; undefined where none is attached. */
+  get held(): HeldMemory | undefined {
+    return [...this.#groups].some((group) => group.kind === 'emulated') ? this.#held : undefined
   }
 
   /** How many groups are attached. */
@@ -116,6 +123,7 @@ export class VfioContainer {
     if (group.kind === 'iommu') group.releaseDma()
     if (backend === undefined || this.#groups.size > 0) return
     this.#backend = undefined
+    this.#held.clear()
     backend.release()
   }
 
