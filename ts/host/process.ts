@@ -20,6 +20,7 @@ import { status, syscall } from '../native/syscall.ts'
 import { bytes, flag, text, u32, u64, type U64 } from '../shape.ts'
 import { allCapabilities, type Capability } from './capability.ts'
 import { Descriptors, OpenDescription } from './descriptors.ts'
+import { FileMappings } from './file-mappings.ts'
 import { FileHandle, type HandleOwner } from './file-handle.ts'
 import { MappedAreas } from './mapped-areas.ts'
 import type { ProcessMachine } from './process-machine.ts'
@@ -66,7 +67,7 @@ export class HostProcess implements Task {
   readonly #capabilities: Set<string>
   readonly #placements: Placements
   readonly #options: ProcessOptions
-  readonly #mappings = new Map<RegionMapping, bigint>()
+  readonly #mappings: FileMappings
   readonly #areas = new MappedAreas()
   readonly #handles = new Map<number, FileHandle>()
   readonly #owner: HandleOwner
@@ -84,12 +85,13 @@ export class HostProcess implements Task {
     const { NativeAddressSpace } = addon()
     this.#mm = new NativeAddressSpace({ memlock, capIpcLock: this.capable('CAP_IPC_LOCK') })
     this.#placements = new Placements(this.#mm)
+    this.#mappings = new FileMappings(this.#mm)
     const owned = descriptors ?? new Descriptors(nofile)
     this.#owner = {
       caller: this.#makeCaller(owned),
       descriptors: owned,
       file: (fd) => this.file(fd),
-      mapped: (mapping, access) => this.#mapped(mapping, access),
+      mapped: (mapping, access) => this.#mappings.add(mapping, access),
     }
     machine.started(this)
   }
@@ -273,10 +275,7 @@ export class HostProcess implements Task {
 
   /** Address at which a mapping of a file lies. @throws {VfioError} EINVAL it is none of this process */
   addressOf(mapping: RegionMapping): bigint {
-    const address = this.#mappings.get(mapping)
-    if (address === undefined)
-      throw new VfioError('EINVAL', 'addressOf', { reason: 'this process has no such mapping' })
-    return address
+    return this.#mappings.addressOf(mapping)
   }
 
   /** Sets RLIMIT_MEMLOCK in bytes. What is locked stays locked. */
@@ -304,7 +303,7 @@ export class HostProcess implements Task {
   exit(): void {
     if (this.#exited) return
     this.#exited = true
-    for (const mapping of [...this.#mappings.keys()]) mapping.close()
+    this.#mappings.closeAll()
     this.#owner.descriptors.closeAll()
     this.#placements.close()
     this.#mm.close()
@@ -333,35 +332,6 @@ export class HostProcess implements Task {
       install: (file) => descriptors.install(new OpenDescription(file, { read: true, write: true })),
       remove: (fd) => descriptors.close(fd),
     }
-  }
-
-  /** Gives a mapping an address; where a device model sees its accesses, there is no memory at it. */
-  #mapped(mapping: RegionMapping, access: { read: boolean; write: boolean }): RegionMapping {
-    const { memory, memoryOffset = 0n, length } = mapping
-    const own = memory ? undefined : HostMemory.allocate(length)
-    const address = syscall('mmap', () =>
-      this.#mm.map({
-        memory: memory ?? (own as HostMemory).native,
-        offset: memoryOffset,
-        length,
-        read: memory !== undefined && access.read,
-        write: memory !== undefined && access.write,
-      }),
-    )
-    own?.close()
-    const mapped: RegionMapping = {
-      length,
-      ...(memory ? { memory, memoryOffset } : {}),
-      read: (offset, width) => mapping.read(offset, width),
-      write: (offset, width, value) => mapping.write(offset, width, value),
-      close: () => {
-        if (!this.#mappings.delete(mapped)) return
-        if (!this.#exited) this.unmap(address, length)
-        mapping.close()
-      },
-    }
-    this.#mappings.set(mapped, address)
-    return mapped
   }
 
   #alive(operation: string): void {

@@ -8,12 +8,11 @@ import { invalidArgType, VfioError } from '../errors.ts'
 import type { IommuGroupOptions, IommuGroupRegistry } from '../group/iommu-group.ts'
 import { flag, text } from '../shape.ts'
 import { PciModel } from '../device/pci-model.ts'
-import { parseNumber } from '../sysfs/number.ts'
-import { oneLine } from '../sysfs/device-node.ts'
 import type { SysfsTree } from '../sysfs/tree.ts'
 import { busName, formatPciAddress, hex, parsePciAddress, type PciAddress } from './address.ts'
 import { type PciBridgeOptions, bridgeHardware } from './bridge.ts'
-import { PciDevice, type PciQuirks } from './device.ts'
+import { addBusNode } from './bus-attributes.ts'
+import type { PciDevice, PciQuirks } from './device.ts'
 import { type PciDriver, type PciDriverOps, pciePort, pciStub } from './driver.ts'
 import { DriverCore } from './driver-core.ts'
 import { plugIn, powerOn } from './firmware.ts'
@@ -51,8 +50,6 @@ export interface BridgePlugOptions extends PciBridgeOptions, Omit<PlugOptions, '
   secondaryBus?: number
 }
 
-const BUS = '/sys/bus/pci'
-
 /** The PCI side of one machine. */
 export class HostPci {
   readonly #sysfs: SysfsTree
@@ -68,7 +65,11 @@ export class HostPci {
     this.#groups = options.groups
     this.#iommu = options.iommu ?? {}
     this.#core = new DriverCore(this.#sysfs, this.#topology)
-    this.#show()
+    addBusNode(this.#sysfs, {
+      core: this.#core,
+      functions: this.#topology,
+      rescan: () => this.rescan(),
+    })
     this.addRootBus(0, 0)
     this.#core.register(pciePort)
     this.#core.register(pciStub)
@@ -307,33 +308,6 @@ export class HostPci {
     this.#topology.forget(device)
     updateBusReset(device.bus)
     done()
-  }
-
-  #show(): void {
-    this.#sysfs.dir(`${BUS}/devices`)
-    this.#sysfs.dir(`${BUS}/drivers`)
-    this.#sysfs.attr(`${BUS}/drivers_autoprobe`, {
-      mode: 0o644,
-      show: () => (this.#core.autoprobe ? '1\n' : '0\n'),
-      store: (written) => {
-        this.#core.autoprobe = !written.startsWith('0')
-      },
-    })
-    this.#sysfs.attr(`${BUS}/drivers_probe`, {
-      mode: 0o200,
-      store: (written) => {
-        const device = this.#topology.named(oneLine(written))
-        if (!device) throw new VfioError('ENODEV', 'write', { path: `${BUS}/drivers_probe`, reason: 'no such device' })
-        this.#core.attach(device)
-      },
-    })
-    this.#sysfs.attr(`${BUS}/rescan`, {
-      mode: 0o200,
-      store: (written) => {
-        if (parseNumber(written, `${BUS}/rescan`) !== 0n) this.rescan()
-      },
-    })
-    this.#sysfs.attr(`${BUS}/uevent`, { mode: 0o200, store: () => {} })
   }
 }
 
