@@ -164,19 +164,6 @@ impl<'a> Request<'a> {
         let host = span.memory.locate(span.offset, 1).map_err(|_| gone())?;
         Ok(Translation { host, len: span.len })
     }
-
-    fn mark_dirty(&self) {
-        if !self.state.tracking {
-            return;
-        }
-        if let Some(part) = self.small() {
-            part.mapping.mark_dirty(part.range);
-            return;
-        }
-        for part in self.parts().into_iter().flatten() {
-            part.mapping.mark_dirty(part.range);
-        }
-    }
 }
 
 impl EmulatedSpace {
@@ -197,7 +184,7 @@ impl EmulatedSpace {
             let request = Request { state: &state, iova, len, access };
             let result = run(&request);
             if result.is_ok() && access == Access::Write {
-                request.mark_dirty();
+                IovaRange::sized(iova, len).into_iter().for_each(|range| state.mark_dirty(range));
             }
             result
         } else {

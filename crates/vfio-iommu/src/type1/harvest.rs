@@ -75,8 +75,14 @@ impl Mapping {
     pub(super) fn restart_tracking(&mut self) {
         let bitmap = self.dirty.get_mut().get_or_insert_default();
         bitmap.clear();
+        let mut run = 0..0;
         for page in self.pins.pinned_in(0..self.range.size() / PAGE_SIZE) {
-            bitmap.set(page..page + 1);
+            if page != run.end {
+                bitmap.set(run);
+                run = page..page;
+            }
+            run.end = page + 1;
         }
+        bitmap.set(run);
     }
 }

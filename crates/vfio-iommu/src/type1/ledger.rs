@@ -55,7 +55,7 @@ impl Run {
 }
 
 /// Splits a range of pages at chunk borders.
-pub(super) fn pieces(pages: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+fn pieces(pages: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let mut next = pages.start;
     std::iter::from_fn(move || {
         (next < pages.end).then(|| {
@@ -71,9 +71,10 @@ impl Ledger {
         self.chunks.is_empty()
     }
 
-    /// Tells whether no page of a piece (see [`pieces`]) is pinned, looking no closer than its chunk.
-    pub(super) fn has_none_near(&self, piece: &Range<u64>) -> bool {
-        !self.chunks.contains_key(&(piece.start / CHUNK_PAGES))
+    /// Returns the pages of the next chunk, which may contain `page`: between the two nothing is pinned.
+    pub(super) fn next_chunk(&self, page: u64) -> Option<Range<u64>> {
+        let (index, _) = self.chunks.range(page / CHUNK_PAGES..).next()?;
+        Some(index * CHUNK_PAGES..(index + 1) * CHUNK_PAGES)
     }
 
     pub(super) fn is_pinned(&self, page: u64) -> bool {

@@ -42,10 +42,16 @@ impl Domain {
         let mut spans = Vec::new();
         let mut done = 0;
         let result = state.pin(device, range, prot, &mut spans, &mut done);
-        if result.is_err() {
-            state.unpin(device, range.start(), done);
+        match result {
+            Ok(()) => {
+                state.mark_dirty(range);
+                Ok(spans)
+            }
+            Err(errno) => {
+                state.unpin(device, range.start(), done);
+                Err(errno)
+            }
         }
-        result.map(|()| spans)
     }
 
     /// Takes one pin off each page (`vfio_unpin_pages`); pages that `device` has not pinned are passed over.
@@ -123,7 +129,7 @@ impl Mapping {
         run.end - run.start
     }
 
-    /// Pins pages that nobody has pinned: looks them up, charges them, marks them dirty; returns how many.
+    /// Pins pages that nobody has pinned: looks them up and charges them; returns how many.
     fn pin_new(
         &mut self,
         device: DeviceId,
@@ -148,9 +154,6 @@ impl Mapping {
             self.pins.pin(device, page, &span);
             page += span.len >> PAGE_SHIFT;
             push(spans, span);
-        }
-        if let Some(bitmap) = self.dirty.get_mut() {
-            bitmap.set(run);
         }
         Ok(pages)
     }

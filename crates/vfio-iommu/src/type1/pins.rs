@@ -5,7 +5,7 @@ use std::ops::Range;
 use vfio_memory::HostSpan;
 
 use super::DeviceId;
-use super::ledger::{Ledger, pieces};
+use super::ledger::Ledger;
 
 /// Keeps a ledger for each device that pinned something, so that closing a device takes away just its own.
 #[derive(Default)]
@@ -43,20 +43,17 @@ impl Pins {
         }
     }
 
-    /// Returns the longest run at the start of a range whose pages are all pinned or all free, and which.
+    /// Returns a run at the start of a range whose pages are all pinned or all free, and which. It may stop
+    /// early; the next one goes on from there.
     pub(super) fn run(&self, pages: Range<u64>) -> (Range<u64>, bool) {
-        let mut end = pages.start;
-        for piece in pieces(pages.clone()) {
-            if !self.0.iter().all(|(_, ledger)| ledger.has_none_near(&piece)) {
-                break;
-            }
-            end = piece.end;
-        }
-        if end > pages.start {
-            return (pages.start..end, false);
+        let near = self.0.iter().filter_map(|(_, ledger)| ledger.next_chunk(pages.start));
+        let near = near.min_by_key(|chunk| chunk.start).unwrap_or(pages.end..pages.end);
+        if near.start > pages.start {
+            return (pages.start..near.start.min(pages.end), false);
         }
         let pinned = self.is_pinned(pages.start);
-        let same = pages.clone().take_while(|page| self.is_pinned(*page) == pinned).count() as u64;
+        let scanned = pages.start..near.end.min(pages.end);
+        let same = scanned.take_while(|page| self.is_pinned(*page) == pinned).count() as u64;
         (pages.start..pages.start + same, pinned)
     }
 

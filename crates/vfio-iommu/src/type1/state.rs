@@ -102,6 +102,20 @@ impl State {
         }
     }
 
+    /// Marks bytes as dirty, if dirty pages are tracked.
+    pub(super) fn mark_dirty(&self, range: IovaRange) {
+        let mut rest = Some(range).filter(|_| self.tracking);
+        while let Some(part) = rest
+            && let Some(mapping) = self.mappings.first_in(part)
+        {
+            if let Some(touched) = part.intersect(mapping.range) {
+                mapping.mark_dirty(touched);
+            }
+            let next = mapping.range.last().checked_add(1);
+            rest = next.and_then(|next| IovaRange::new(next, range.last()));
+        }
+    }
+
     /// Tells whether `device` hears of unmaps.
     pub(super) fn listens(&self, device: DeviceId) -> bool {
         self.devices.get(&device).is_some_and(|device| device.listener.is_some())
