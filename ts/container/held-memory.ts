@@ -6,6 +6,9 @@
  */
 import type { HostMemory } from '../memory/host-memory.ts'
 
+/** Mappings begin at multiples of it. */
+const PAGE = 4096n
+
 /** Memory by the DMA address that it is mapped at. */
 export class HeldMemory {
   readonly #held = new Map<bigint, HostMemory>()
@@ -17,6 +20,10 @@ export class HeldMemory {
 
   /** Lets go what was mapped from an address within the range on; it was unmapped. */
   drop(iova: bigint, length: bigint): void {
+    if (length <= BigInt(this.#held.size) * PAGE) {
+      for (let at = iova; at - iova < length; at += PAGE) this.#held.delete(at)
+      return
+    }
     for (const start of this.#held.keys()) if (start >= iova && start - iova < length) this.#held.delete(start)
   }
 

@@ -26,6 +26,7 @@ export class VfioContainer {
   readonly #groups = new Set<ContainerGroup>()
   readonly #held = new HeldMemory()
   #backend: IommuBackend | undefined
+  #emulated = 0
   #noiommu = false
 
   constructor(drivers: IommuDriverRegistry) {
@@ -39,7 +40,7 @@ export class VfioContainer {
 
   /** Memory that mediated devices may still ask for; undefined where none is attached. */
   get held(): HeldMemory | undefined {
-    return [...this.#groups].some((group) => group.kind === 'emulated') ? this.#held : undefined
+    return this.#emulated > 0 ? this.#held : undefined
   }
 
   /** How many groups are attached. */
@@ -112,12 +113,14 @@ export class VfioContainer {
     }
     this.#noiommu = noiommu
     this.#groups.add(group)
+    if (group.kind === 'emulated') this.#emulated++
     return new ContainerAttachment(this, group)
   }
 
   /** Detaches a group; the last one takes the IOMMU and its mappings with it. */
   detach(group: ContainerGroup): void {
     if (!this.#groups.delete(group)) return
+    if (group.kind === 'emulated') this.#emulated--
     const backend = this.#backend
     backend?.detachGroup(group)
     if (group.kind === 'iommu') group.releaseDma()
