@@ -55,6 +55,8 @@ pub enum FaultReason {
     NotAttached,
     /// The memory is only reachable by messages, which a synchronous access cannot wait for.
     WouldBlock,
+    /// There is no memory for a request of this size.
+    OutOfMemory,
 }
 
 impl FaultReason {
@@ -70,6 +72,7 @@ impl FaultReason {
             Self::BusMasterOff => "bus mastering is off",
             Self::NotAttached => "the device is attached to no address space",
             Self::WouldBlock => "the memory is only reachable by messages",
+            Self::OutOfMemory => "there is no memory for a request of this size",
         }
     }
 }
@@ -88,12 +91,13 @@ pub struct DmaFault {
 }
 
 impl DmaFault {
-    /// Returns the errno a caller sees: `EAGAIN` would block, `EINVAL` misaligned, `ENODEV` not attached,
-    /// `EFAULT` otherwise.
+    /// Returns the errno a caller sees: `EAGAIN` would block, `ENOMEM` out of memory, `EINVAL` misaligned,
+    /// `ENODEV` not attached, `EFAULT` otherwise.
     #[must_use]
     pub const fn errno(self) -> Errno {
         match self.reason {
             FaultReason::WouldBlock => Errno::EAGAIN,
+            FaultReason::OutOfMemory => Errno::ENOMEM,
             FaultReason::Misaligned => Errno::EINVAL,
             FaultReason::NotAttached => Errno::ENODEV,
             _ => Errno::EFAULT,
@@ -182,7 +186,13 @@ pub trait DmaSpace: Send + Sync {
     ///
     /// Works on every kind of memory. `done` may run on another thread, and is never run inside an epoch.
     fn submit_read(&self, iova: Iova, len: usize, done: ReadDone) {
-        let mut bytes = vec![0; len];
+        let mut bytes = Vec::new();
+        if bytes.try_reserve_exact(len).is_err() {
+            let fault =
+                DmaFault { iova, len: len as u64, access: Access::Read, reason: FaultReason::OutOfMemory };
+            return done(Err(fault));
+        }
+        bytes.resize(len, 0);
         let result = self.read(iova, &mut bytes);
         done(result.map(|()| bytes));
     }

@@ -80,6 +80,7 @@ impl From<FaultRecord> for Fault {
                 FaultReason::BusMasterOff => "bus-master-off",
                 FaultReason::NotAttached => "not-attached",
                 FaultReason::WouldBlock => "would-block",
+                FaultReason::OutOfMemory => "out-of-memory",
             },
             below: record.context.below.map(Range::from),
             above: record.context.above.map(Range::from),

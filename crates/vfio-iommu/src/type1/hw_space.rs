@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Type1;
-use crate::{Access, DmaFault, DmaSpace, FaultReason, Iova, Reader, Translation};
+use crate::{Access, DmaFault, DmaSpace, FaultReason, IoPageTable, Iova, Translation};
 
 /// Reaches memory through the page table, without a lock; refusals are logged.
 pub(super) struct HwSpace {
@@ -18,18 +18,17 @@ impl HwSpace {
         Self { type1, name: name.into(), open }
     }
 
-    /// Runs an access, of `len` bytes at `iova`, inside an epoch.
+    /// Runs an access, of `len` bytes at `iova`, on the table.
     #[inline]
     fn access<T>(
         &self,
         iova: Iova,
         len: u64,
         access: Access,
-        run: impl FnOnce(&Reader<'_>) -> Result<T, DmaFault>,
+        run: impl FnOnce(&IoPageTable) -> Result<T, DmaFault>,
     ) -> Result<T, DmaFault> {
         let result = if self.open.load(Ordering::Acquire) {
-            let reader = self.type1.0.table.reader();
-            run(&reader)
+            run(&self.type1.0.table)
         } else {
             Err(DmaFault { iova, len, access, reason: FaultReason::NotAttached })
         };
