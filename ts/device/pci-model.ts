@@ -44,7 +44,7 @@ export interface ModelInterrupts {
 /**
  * A PCI device model. Extend it, pass a description to the constructor, and override what the device answers.
  *
- * The callbacks run synchronously inside the access; what they throw is an access that reads as zeros or has no effect.
+ * The callbacks run synchronously inside the access; where one throws, the access fails with EIO and the process is warned.
  */
 export class PciModel {
   /** Interrupts towards whoever drives the device. */
