@@ -3,7 +3,6 @@ import { isErrno, VfioError } from '../errors.ts'
 import type { NativeIrqFd, NativePciFunction, NativeVfioPci } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
 import { status, syscall } from '../native/syscall.ts'
-import { VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_PROBE, VFIO_DEVICE_FEATURE_SET } from '../uapi/constants.ts'
 import { nativeDma } from './dma.ts'
 import type { HotResetProvider } from './hot-reset.ts'
 import { checkIrqSet } from './irq-set.ts'
@@ -20,9 +19,6 @@ import type {
   RegionMapping,
   VfioDeviceOps,
 } from './ops.ts'
-
-/** Largest payload of a feature that vfio-pci takes. */
-const FEATURE_PAYLOAD = 64
 
 /** The driver of one simulated PCI function. */
 export class VfioPciOps implements VfioDeviceOps {
@@ -92,21 +88,22 @@ export class VfioPciOps implements VfioDeviceOps {
     length: bigint,
     access: { read: boolean; write: boolean; shared: boolean },
   ): RegionMapping {
-    const memory = syscall('mmap', () => this.native.mmap(region, offset, length, access), { address: offset })
+    const mapping = syscall('mmap', () => this.native.mmap(region, offset, length, access), { address: offset })
     return {
       length,
-      memory,
+      // Memory that begins in the middle of the mapping's object cannot stand for it.
+      memory: mapping.memoryOffset === 0 ? mapping.memory : undefined,
       read: (at, width) => {
         const bytes = new Uint8Array(8)
-        status(memory.read(at, bytes.subarray(0, width)), 'read', { address: at })
+        status(mapping.read(at, bytes.subarray(0, width)), 'read', { address: at })
         return new DataView(bytes.buffer).getBigUint64(0, true)
       },
       write: (at, width, value) => {
         const bytes = new Uint8Array(8)
         new DataView(bytes.buffer).setBigUint64(0, value, true)
-        status(memory.write(at, bytes.subarray(0, width)), 'write', { address: at })
+        status(mapping.write(at, bytes.subarray(0, width)), 'write', { address: at })
       },
-      close: () => memory.close(),
+      close: () => mapping.close(),
     }
   }
 
@@ -116,12 +113,17 @@ export class VfioPciOps implements VfioDeviceOps {
   }
 
   deviceFeature(flags: number, argument: IoctlArgument, argsz: number): number {
-    const sets = (flags & VFIO_DEVICE_FEATURE_SET) !== 0 && (flags & VFIO_DEVICE_FEATURE_PROBE) === 0
-    const payload = sets
-      ? argument.read(Math.min(argsz, FEATURE_PAYLOAD))
-      : new Uint8Array(Math.min(argsz, FEATURE_PAYLOAD))
-    const answer = syscall('VFIO_DEVICE_FEATURE', () => this.native.deviceFeature(flags, payload))
-    if (answer !== undefined && (flags & VFIO_DEVICE_FEATURE_GET) !== 0) argument.write(answer)
+    const shared = syscall('VFIO_DEVICE_FEATURE', () =>
+      this.native.deviceFeature(flags, {
+        length: argsz,
+        read: (length, offset) => argument.read(length, offset),
+        write: (data, offset) => argument.write(data, offset),
+        event: () => {
+          throw new VfioError('EBADF', 'VFIO_DEVICE_FEATURE', { reason: 'no such descriptor' })
+        },
+      }),
+    )
+    if (shared !== undefined) throw new VfioError('EOPNOTSUPP', 'VFIO_DEVICE_FEATURE', { reason: 'no dma-bufs here' })
     return 0
   }
 

@@ -296,6 +296,7 @@ export type NativeFaultReason =
   | 'bus-master-off'
   | 'not-attached'
   | 'would-block'
+  | 'out-of-memory'
 
 /** A refused DMA. */
 export interface NativeFault {
@@ -399,7 +400,11 @@ export interface NativePciDescription extends NativePciIdentity {
   powerManagement?: boolean
 }
 
-/** A PCI device model in JavaScript. Runs on the thread that made the function; calls from other threads wait for it. */
+/**
+ * A PCI device model in JavaScript. Runs on the thread that made the function; calls from other threads wait for it.
+ *
+ * An access whose callback throws fails with EIO; what was thrown becomes a warning of the process.
+ */
 export interface NativePciModel {
   /** Reads `data.byteLength` (1, 2, 4 or 8) bytes of a BAR. */
   read?(bar: number, offset: bigint, data: Uint8Array): void
@@ -434,6 +439,8 @@ export interface NativePciFunction {
   /** Resets the function as the host does. @throws ENOTTY the function has no reset */
   reset(): void
   interrupts(): NativePciInterruptState
+  /** Does what firmware does at boot: places BARs (index 6 is the ROM), notes the interrupt line, lets the function answer. @throws EINVAL */
+  assign(addresses: readonly { bar: number; address: U64 }[], interruptLine: number): void
   /** Tells the function whether the host can reset the bus it sits on without touching other functions. */
   setBusReset(possible: boolean): void
   /** For a model: sets the level of the INTx line. */
@@ -503,6 +510,49 @@ export interface NativeIrqSet {
   eventfds?: readonly NativeIrqFd[]
 }
 
+/** A part of a region in a program's address space. */
+export interface NativeRegionMapping {
+  /** Size in bytes. */
+  readonly length: number
+  /** The memory behind it, where accesses reach no model; the mapping begins at {@link memoryOffset} in it. */
+  readonly memory: NativeMemory | undefined
+  readonly memoryOffset: number
+  /** Loads; 0, or EFAULT outside the mapping or where a program gets SIGBUS. */
+  read(offset: U64, into: Uint8Array): NativeStatus
+  /** Stores; 0, or EFAULT. */
+  write(offset: U64, from: Uint8Array): NativeStatus
+  /** Idempotent. */
+  close(): void
+}
+
+/** What follows the header of a `VFIO_DEVICE_FEATURE` request, in the caller's memory. */
+export interface NativeFeatureArgument {
+  /** Size in bytes, as `argsz` says. */
+  readonly length: number
+  /** Copies bytes in. @throws EFAULT */
+  read(length: number, offset: number): Uint8Array
+  /** Copies bytes out. @throws EFAULT */
+  write(data: Uint8Array, offset: number): void
+  /** Looks a descriptor of the caller up. @throws EBADF, EINVAL */
+  event(fd: number): NativeEventFd
+}
+
+/** Ranges of a BAR to share by descriptor. */
+export interface NativeDmaBuf {
+  bar: number
+  /** Flags of the descriptor (`O_CLOEXEC`). */
+  openFlags: number
+  ranges: { offset: bigint; length: bigint }[]
+}
+
+/** Settings of vfio-pci, and facts about the machine. */
+export interface NativeVfioPciOptions {
+  /** The legacy VGA ranges of a display controller are a region. */
+  vga?: boolean
+  /** `VFIO_PCI_ATOMIC_COMP*`: atomic operations that the root port completes. */
+  atomicCompleter?: number
+}
+
 /** vfio-pci over a simulated function, in the shape of `VfioDeviceOps`. */
 export interface NativeVfioPci {
   /** `'vfio-pci'`. */
@@ -524,29 +574,90 @@ export interface NativeVfioPci {
   read(region: number, offset: U64, into: Uint8Array): NativeStatus
   /** Bytes written, or EINVAL, EIO. */
   write(region: number, offset: U64, from: Uint8Array): NativeStatus
-  /** Memory behind a part of a region. @throws EINVAL, ENODEV */
+  /** Maps a part of a region. @throws EINVAL, ENODEV */
   mmap(
     region: number,
     offset: U64,
     length: U64,
     access: { read: boolean; write: boolean; shared: boolean },
-  ): NativeMemory
+  ): NativeRegionMapping
   /**
-   * `VFIO_DEVICE_FEATURE`: `flags` as the caller passed them, `payload` what follows the header for SET. Returns the payload
-   * for GET. @throws ENOTTY unknown feature, EINVAL
+   * `VFIO_DEVICE_FEATURE`: `flags` as the caller passed them, `argument` what follows the header. The answer is a part of a
+   * region to share where that was asked for, undefined otherwise. What `argument` throws leaves from here.
+   * @throws ENOTTY unknown feature, EINVAL, EFAULT
    */
-  deviceFeature(flags: number, payload: Uint8Array): Uint8Array | undefined
+  deviceFeature(flags: number, argument: NativeFeatureArgument): NativeDmaBuf | undefined
   /** `VFIO_DEVICE_IOEVENTFD`; null removes. `flags` is the width in bytes. @throws EINVAL, EEXIST, ENODEV, ENOSPC */
-  ioeventfd(flags: number, offset: U64, data: U64, event: NativeEventFd | null): void
+  ioeventfd(flags: number, offset: U64, data: U64, event: NativeIrqFd): void
   /** Asks the user to let go, for the `count`th time (signals the REQ interrupt). */
   request(count: number): void
+  /** Reports an uncorrected error of the function to its user (the ERR interrupt). */
+  reportError(): void
   /** Idempotent. */
   close(): void
 }
 
+/** Settings of a vfio-user server; see `ServeOptions`. */
+export interface NativeServeSettings {
+  maxTransfer?: number
+  maxMappings?: number
+  patience?: number
+  keepState?: boolean
+  uid?: number
+}
+
+/** A request of a client to a served device. */
+export interface NativeServedRequest {
+  /** By which it is answered. */
+  token: number
+  kind: 'open' | 'close' | 'info' | 'region-info' | 'irq-info' | 'set-irqs' | 'reset' | 'read' | 'write' | 'dma-unmap'
+  /** Region or interrupt index. */
+  index: number
+  /** Offset into the region, or address. */
+  offset: bigint
+  /** Bytes or interrupts; for `dma-unmap` one less than the bytes. */
+  length: bigint
+  /** Flags and first interrupt of `set-irqs`. */
+  flags: number
+  start: number
+  /** What is to be written, or booleans. */
+  data?: Uint8Array
+  /** Entries of `set-irqs`: 1 an event to be taken, -1 none, below that the errno of its lookup plus one, negated. */
+  events?: number[]
+}
+
+/** Something that happened to a server. */
+export interface NativeServedEvent {
+  kind: 'attached' | 'detached' | 'refused' | 'stopped'
+  reason?: string
+  pid?: number
+  uid?: number
+  minor?: number
+}
+
+/** A vfio-user server. Its event loop goes on until `stopped` was taken. */
+export interface NativeServer {
+  /** The next request; undefined: none, and the next one wakes. */
+  nextRequest(): NativeServedRequest | undefined
+  nextEvent(): NativeServedEvent | undefined
+  /** The client's memory, for an `open` that was not answered yet. @throws EINVAL */
+  takeDma(token: number, name: string): NativeDma
+  /** An event of a `set-irqs` that was not answered yet. @throws EINVAL, and what its lookup failed with */
+  takeEvent(token: number, entry: number): NativeEventFd
+  /** Answers: `status` 0 or a negated errno. @throws EINVAL nobody waits for that */
+  answer(token: number, status: number, numbers?: bigint[], data?: Uint8Array): void
+  stop(): void
+}
+
+/** Starts servers. */
+export interface NativeServerClass {
+  /** `native`: the device itself, where it is native; then only `open` and `close` come as requests. @throws what listening is refused with */
+  start(path: string, settings: NativeServeSettings, wake: () => void, native?: NativeVfioPci): NativeServer
+}
+
 /** All that the addon exports. */
 export interface Addon {
-  /** Version of the addon's crate; equals the package's. */
+  /** Version of the addon. */
   readonly version: string
   readonly NativeMemory: NativeMemoryClass
   readonly NativeAddressSpace: new (limits: NativeLimits) => NativeAddressSpace
@@ -555,7 +666,8 @@ export interface Addon {
   readonly NativeDma: NativeDmaClass
   readonly NativeEventFd: NativeEventFdClass
   readonly NativePciFunction: NativePciFunctionClass
-  readonly NativeVfioPci: new (pci: NativePciFunction) => NativeVfioPci
+  readonly NativeServer: NativeServerClass
+  readonly NativeVfioPci: new (pci: NativePciFunction, options?: NativeVfioPciOptions) => NativeVfioPci
   /** Panics inside Rust, to prove that a panic becomes an exception. */
   debugPanic(message: string): never
 }

@@ -6,7 +6,16 @@
  * no types for them.
  */
 import type { U64 } from '../shape.ts'
-import type { NativeFault, NativeGeometry, NativeMemoryKind, NativeType1Info } from './addon.ts'
+import type {
+  NativeDeviceInfo,
+  NativeFault,
+  NativeGeometry,
+  NativeIrqInfo,
+  NativeMemoryKind,
+  NativePciInterruptState,
+  NativeRegionInfo,
+  NativeType1Info,
+} from './addon.ts'
 
 /** Owner of memory. */
 export interface BindingMemory {
@@ -77,10 +86,103 @@ export interface BindingFaultLog {
   setListener(listener: (() => void) | undefined): void
 }
 
+/** A model's functions; each answers `false` where the access failed, and none throws. */
+export interface BindingPciModel {
+  read(bar: number, offset: bigint, data: Uint8Array): boolean
+  write(bar: number, offset: bigint, data: Uint8Array): boolean
+  configWritten?: (offset: number, width: number) => boolean
+  reset?: () => boolean
+}
+
+/** Identity of a PCI function. */
+export interface BindingPciIdentity {
+  name: string
+  vendor?: number
+  device?: number
+  subsystemVendor?: number
+  subsystemDevice?: number
+  revision?: number
+  classCode?: number
+  multifunction?: boolean
+}
+
+/** What a function has beside its identity. */
+export interface BindingPciDescription {
+  bars: { index: number; size: bigint; kind: string; prefetchable: boolean; memory?: number }[]
+  interruptPin?: number
+  msi?: number
+  msix?: { vectors: number; tableBar: number; tableOffset: number; pbaBar: number; pbaOffset: number }
+  express?: boolean
+  functionReset?: boolean
+  powerManagement?: boolean
+}
+
+/** Owner of a simulated PCI function. */
+export interface BindingPciFunction {
+  readonly handle: number
+  readonly name: string
+  assign(addresses: { bar: number; address: bigint }[], interruptLine: number): void
+  setBusReset(possible: boolean): void
+  reset(): void
+  interrupts(): NativePciInterruptState
+  dma(): BindingDma
+  close(): void
+}
+
+/** Owner of a mapped region. */
+export interface BindingRegionMapping {
+  readonly handle: number
+  readonly length: number
+  readonly memoryOffset: number
+  memory(): BindingMemory | null
+  close(): void
+}
+
+/**
+ * An entry of an eventfd payload: the handle of a counter (1 and above), 0 for none, or a negative number: -1000000 - fd
+ * for a negative descriptor, else a negated errno.
+ */
+export type BindingIrqFd = number
+
+/** Owner of a binding of vfio-pci. */
+export interface BindingVfioPci {
+  readonly handle: number
+  openDevice(dma: number | undefined): void
+  closeDevice(): void
+  getInfo(): NativeDeviceInfo
+  getRegionInfo(index: number): NativeRegionInfo
+  getIrqInfo(index: number): NativeIrqInfo
+  setIrqs(request: {
+    argsz: number
+    flags: number
+    index: number
+    start: number
+    count: number
+    bools?: Uint8Array
+    events?: BindingIrqFd[]
+  }): void
+  reset(): void
+  mmap(region: number, offset: bigint, length: bigint): BindingRegionMapping
+  deviceFeature(
+    flags: number,
+    length: number,
+    functions: {
+      read(offset: number, length: number): Uint8Array | undefined
+      write(offset: number, data: Uint8Array): boolean
+      event(fd: number): BindingIrqFd
+    },
+  ): { bar: number; openFlags: number; ranges: bigint[] } | null
+  ioeventfd(flags: number, offset: bigint, data: bigint, event: BindingIrqFd): void
+  request(count: number): void
+  reportError(): void
+  close(): void
+}
+
 /** Classes and functions that throw. */
 export interface BindingClasses {
   enterRealm(wasmBuffer: (() => unknown) | undefined, mainThread: boolean): void
   debugPanic(message: string): never
+  addonVersion(): string
   NativeMemory: {
     anonymous(length: bigint): BindingMemory
     memfd(name: string, length: bigint): BindingMemory
@@ -98,6 +200,16 @@ export interface BindingClasses {
   }
   NativeType1: new (v2: boolean, entryLimit: number) => BindingType1
   NativeDma: { adopt(token: bigint): BindingDma }
+  NativePciFunction: {
+    edu(identity: BindingPciIdentity, dmaMask: bigint | undefined): BindingPciFunction
+    fromModel(
+      model: BindingPciModel,
+      identity: BindingPciIdentity,
+      description: BindingPciDescription,
+    ): BindingPciFunction
+    resetBus(functions: number[]): void
+  }
+  NativeVfioPci: new (pci: number, vga: boolean, atomicCompleter: number) => BindingVfioPci
 }
 
 /** Raw calls on memory. */
@@ -186,5 +298,21 @@ export interface RawType1 {
   type1DirtyInto(type1: number, iova: U64, size: U64, pageSize: U64, bitmapSize: U64, bitmap: Uint8Array): number
 }
 
+/** Raw calls on PCI functions, on vfio-pci and on mapped regions. */
+export interface RawPci {
+  pciConfigRead(pci: number, offset: number, width: number): number
+  pciConfigWrite(pci: number, offset: number, width: number, value: number): number
+  pciBarRead(pci: number, bar: number, offset: U64, into: Uint8Array): number
+  pciBarWrite(pci: number, bar: number, offset: U64, from: Uint8Array): number
+  pciSetIntx(pci: number, level: number): number
+  pciTriggerMsi(pci: number, vector: number): number
+  pciTriggerMsix(pci: number, vector: number): number
+  pciIsAttached(pci: number): number
+  vfioPciRead(device: number, region: number, offset: U64, into: Uint8Array): number
+  vfioPciWrite(device: number, region: number, offset: U64, from: Uint8Array): number
+  regionMappingRead(mapping: number, offset: U64, into: Uint8Array): number
+  regionMappingWrite(mapping: number, offset: U64, from: Uint8Array): number
+}
+
 /** Everything in the `.node` file. */
-export interface Binding extends BindingClasses, RawMemory, RawAddressSpace, RawEventFd, RawDma, RawType1 {}
+export interface Binding extends BindingClasses, RawMemory, RawAddressSpace, RawEventFd, RawDma, RawType1, RawPci {}

@@ -6,13 +6,15 @@
 import { createRequire } from 'node:module'
 import { isMainThread } from 'node:worker_threads'
 import { AddressSpaceHandle } from './address-space.ts'
-import type { Addon, NativeLimits } from './addon.ts'
+import type { Addon, NativeLimits, NativePciFunction, NativeVfioPciOptions } from './addon.ts'
 import type { Binding } from './binding.ts'
 import { dmaClass } from './dma.ts'
 import { eventFdClass } from './event-fd.ts'
 import { memoryClass } from './memory.ts'
+import { pciFunctionClass } from './pci-function.ts'
 import { target } from './target.ts'
 import { Type1Handle } from './type1.ts'
+import { VfioPciHandle } from './vfio-pci.ts'
 
 let loaded: Addon | undefined
 
@@ -28,6 +30,7 @@ export function addon(): Addon {
 function makeAddon(binding: Binding): Addon {
   binding.enterRealm(wasmBufferGetter(), isMainThread)
   return {
+    version: binding.addonVersion(),
     NativeMemory: memoryClass(binding),
     NativeAddressSpace: class extends AddressSpaceHandle {
       constructor(limits: NativeLimits) {
@@ -41,8 +44,14 @@ function makeAddon(binding: Binding): Addon {
     },
     NativeDma: dmaClass(binding),
     NativeEventFd: eventFdClass(binding),
+    NativePciFunction: pciFunctionClass(binding),
+    NativeVfioPci: class extends VfioPciHandle {
+      constructor(pci: NativePciFunction, options?: NativeVfioPciOptions) {
+        super(binding, pci, options)
+      }
+    },
     debugPanic: (message: string) => binding.debugPanic(message),
-  } as unknown as Addon
+  }
 }
 
 /** The engine's own getter, taken before the program could replace it. */

@@ -13,7 +13,7 @@ use vfio_uapi::Errno;
 use crate::errno::{Result, throw};
 use crate::handles::Handle;
 use crate::numbers::u64;
-use crate::object::Object;
+use crate::object::{DmaView, Object};
 use crate::shared_objects;
 
 /// What one device sees of memory.
@@ -51,8 +51,14 @@ impl NativeDma {
         Self::wrap(space, name, Some((type1, device)))
     }
 
+    /// Wraps the view of a function, which is attached to whatever its driver was opened with.
+    pub(crate) fn of_function(space: Arc<dyn DmaSpace>, name: String) -> Result<Self> {
+        Self::wrap(space, name, None)
+    }
+
     fn wrap(space: Arc<dyn DmaSpace>, name: String, device: Option<(Type1, DeviceId)>) -> Result<Self> {
-        let handle = Handle::new(Object::Dma(space.clone())).map_err(throw)?;
+        let faults = device.as_ref().map(|(type1, _)| type1.faults().clone());
+        let handle = Handle::new(Object::Dma(DmaView { space: space.clone(), faults })).map_err(throw)?;
         Ok(Self { name, open: RefCell::new(Some(Open { space, handle, device })) })
     }
 }

@@ -22,13 +22,32 @@ unsafe impl Send for Callback {}
 // SAFETY: as above.
 unsafe impl Sync for Callback {}
 
+/// Somebody who waits for bytes; one whose task is dropped unheard gets none.
+struct Answer<F: FnOnce(Option<Vec<u8>>)>(Option<F>);
+
+impl<F: FnOnce(Option<Vec<u8>>)> Answer<F> {
+    fn give(&mut self, bytes: Option<Vec<u8>>) {
+        if let Some(done) = self.0.take() {
+            done(bytes);
+        }
+    }
+}
+
+impl<F: FnOnce(Option<Vec<u8>>)> Drop for Answer<F> {
+    fn drop(&mut self) {
+        self.give(None);
+    }
+}
+
 const MAX_ARGUMENTS: usize = 4;
 
 /// An argument of a callback.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Argument {
-    /// A 64-bit value.
+    /// A 64-bit value, as a bigint.
     U64(u64),
+    /// A 32-bit value, as a number.
+    U32(u32),
 }
 
 impl Callback {
@@ -61,26 +80,55 @@ impl Callback {
         }
     }
 
-    /// Calls the function and waits until it has returned, on whatever thread this is. False when it threw, or
-    /// its environment has ended.
+    /// Calls the function and waits until it has returned, on whatever thread this is. False when it answered
+    /// `false` or threw, or its environment has ended.
     ///
     /// On the thread of the function that is a plain call, and what it throws leaves with the native call that
     /// is under way. On another thread it runs at a turn of the event loop, and what it throws becomes an
     /// uncaught exception of the program.
     pub(crate) fn invoke(self: &Arc<Self>, arguments: &[Argument]) -> bool {
-        if self.realm.is_here() {
-            return self.invoke_here(arguments);
-        }
-        let (done, returned) = mpsc::sync_channel(1);
-        let (callback, arguments) = (self.clone(), arguments.to_vec());
-        self.realm.post(move |_| {
-            let _ = done.send(callback.invoke_here(&arguments));
-        });
-        // The task is dropped unheard, and its end of the channel with it, when the environment ends.
-        returned.recv().unwrap_or(false)
+        self.exchange(arguments, &mut [])
     }
 
-    fn invoke_here(&self, arguments: &[Argument]) -> bool {
+    /// As [`invoke`](Self::invoke), with a `Uint8Array` of `bytes` behind the arguments unless there are none; what
+    /// the function leaves in it is what stands in `bytes` afterwards.
+    pub(crate) fn exchange(self: &Arc<Self>, arguments: &[Argument], bytes: &mut [u8]) -> bool {
+        if self.realm.is_here() {
+            return self.exchange_here(arguments, bytes);
+        }
+        let (done, returned) = mpsc::sync_channel(1);
+        let (callback, arguments, mut copy) = (self.clone(), arguments.to_vec(), bytes.to_vec());
+        self.realm.post(move |_| {
+            let ok = callback.exchange_here(&arguments, &mut copy);
+            let _ = done.send((ok, copy));
+        });
+        // The task is dropped unheard, and its end of the channel with it, when the environment ends.
+        let Ok((ok, copy)) = returned.recv() else { return false };
+        bytes.copy_from_slice(&copy);
+        ok
+    }
+
+    /// As [`exchange`](Self::exchange), without waiting: at once on the thread of the function, later from another.
+    /// `done` gets the bytes, or none where `exchange` answers false.
+    pub(crate) fn exchange_later(
+        self: &Arc<Self>,
+        arguments: Vec<Argument>,
+        mut bytes: Vec<u8>,
+        done: impl FnOnce(Option<Vec<u8>>) + Send + 'static,
+    ) {
+        if self.realm.is_here() {
+            let ok = self.exchange_here(&arguments, &mut bytes);
+            return done(ok.then_some(bytes));
+        }
+        let mut answer = Answer(Some(done));
+        let callback = self.clone();
+        self.realm.post(move |_| {
+            let ok = callback.exchange_here(&arguments, &mut bytes);
+            answer.give(ok.then_some(bytes));
+        });
+    }
+
+    fn exchange_here(&self, arguments: &[Argument], bytes: &mut [u8]) -> bool {
         let env = self.realm.env();
         let mut scope = ptr::null_mut();
         // SAFETY: right thread, live environment; every value stays inside the scope.
@@ -91,7 +139,13 @@ impl Callback {
             let (mut function, mut undefined, mut result) =
                 (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
             let mut values = [ptr::null_mut(); MAX_ARGUMENTS];
-            let count = make_values(env, arguments, &mut values);
+            let mut count = make_values(env, arguments, &mut values);
+            let mut array = None;
+            if !bytes.is_empty() && count < values.len() {
+                array = make_array(env, bytes);
+                values[count] = array.unwrap_or(ptr::null_mut());
+                count += usize::from(array.is_some());
+            }
             napi_sys::napi_get_reference_value(env, self.reference, &mut function);
             napi_sys::napi_get_undefined(env, &mut undefined);
             let returned = !function.is_null()
@@ -103,8 +157,14 @@ impl Callback {
                     values.as_ptr(),
                     &mut result,
                 ) == Status::napi_ok;
+            if let Some(array) = array.filter(|_| returned) {
+                read_array(env, array, bytes);
+            }
+            // A function that answers `false` says that it failed.
+            let mut answer = true;
+            let said = returned && napi_sys::napi_get_value_bool(env, result, &mut answer) == Status::napi_ok;
             napi_sys::napi_close_handle_scope(env, scope);
-            returned
+            returned && (answer || !said)
         }
     }
 
@@ -151,14 +211,63 @@ unsafe fn make_values(
 ) -> usize {
     let mut count = 0;
     for (value, argument) in values.iter_mut().zip(arguments) {
-        let Argument::U64(number) = argument;
         // SAFETY: the caller's promise.
-        if unsafe { napi_sys::napi_create_bigint_uint64(env, *number, value) } != Status::napi_ok {
+        let status = unsafe {
+            match argument {
+                Argument::U64(number) => napi_sys::napi_create_bigint_uint64(env, *number, value),
+                Argument::U32(number) => napi_sys::napi_create_uint32(env, *number, value),
+            }
+        };
+        if status != Status::napi_ok {
             break;
         }
         count += 1;
     }
     count
+}
+
+/// Makes a `Uint8Array` that holds `bytes`.
+///
+/// # Safety
+/// A handle scope of `env` is open, on its thread.
+unsafe fn make_array(env: napi_env, bytes: &[u8]) -> Option<napi_value> {
+    let (mut buffer, mut array, mut start) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+    // SAFETY: the caller's promise; a new buffer has the length asked for, and nobody else knows it yet.
+    unsafe {
+        let status = napi_sys::napi_create_arraybuffer(env, bytes.len(), &mut start, &mut buffer);
+        if status != Status::napi_ok || start.is_null() {
+            return None;
+        }
+        ptr::copy_nonoverlapping(bytes.as_ptr(), start.cast(), bytes.len());
+        let kind = napi_sys::TypedarrayType::uint8_array;
+        let status = napi_sys::napi_create_typedarray(env, kind, bytes.len(), buffer, 0, &mut array);
+        (status == Status::napi_ok).then_some(array)
+    }
+}
+
+/// Copies out what an array holds by now; one that was taken away leaves `bytes` as they are.
+///
+/// # Safety
+/// `array` was made by [`make_array`] in the scope that is open.
+unsafe fn read_array(env: napi_env, array: napi_value, bytes: &mut [u8]) {
+    let (mut kind, mut length, mut start) = (0, 0, ptr::null_mut());
+    let (mut buffer, mut offset) = (ptr::null_mut(), 0);
+    // SAFETY: the caller's promise; the engine says anew where the array lies and how long it is. It is not shared:
+    // its buffer is of our making.
+    unsafe {
+        let status = napi_sys::napi_get_typedarray_info(
+            env,
+            array,
+            &mut kind,
+            &mut length,
+            &mut start,
+            &mut buffer,
+            &mut offset,
+        );
+        if status == Status::napi_ok && !start.is_null() && length >= bytes.len() {
+            ptr::copy_nonoverlapping(start.cast(), bytes.as_mut_ptr(), bytes.len());
+        }
+    }
 }
 
 impl Drop for Callback {

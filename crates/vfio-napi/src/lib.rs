@@ -19,16 +19,22 @@ mod fault_log;
 mod fd;
 mod handles;
 mod js;
+mod js_pci_model;
 mod memory;
 mod numbers;
 mod object;
+mod pci_description;
+mod pci_function;
 mod raw;
 mod realm;
+mod region_mapping;
 mod shared_objects;
 mod type1;
 #[cfg(target_os = "linux")]
 mod uv;
 mod v8_memory;
+mod vfio_pci;
+mod vfio_pci_feature;
 mod watch;
 
 use napi::bindgen_prelude::Object;

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use vfio_device::EventFd;
-use vfio_iommu::DmaSpace;
+use vfio_device::ops::RegionMapping;
+use vfio_device::pci::{DeviceBus, PciFunction};
+use vfio_device::{EventFd, VfioPci};
 use vfio_iommu::type1::Type1;
+use vfio_iommu::{DmaSpace, FaultLog};
 use vfio_memory::{AddressSpace, Memory};
 use vfio_uapi::Errno;
 
@@ -19,7 +21,52 @@ pub(crate) enum Object {
     /// The IOMMU of a container.
     Type1(Type1),
     /// A device's view of memory.
-    Dma(Arc<dyn DmaSpace>),
+    Dma(DmaView),
+    /// A simulated PCI function.
+    Pci(Pci),
+    /// vfio-pci over one.
+    VfioPci(Arc<VfioPci>),
+    /// A part of a region in a program's address space.
+    Mapping(RegionMapping),
+}
+
+/// A device's view of memory, and where its faults are noted.
+#[derive(Clone)]
+pub(crate) struct DmaView {
+    /// The view.
+    pub(crate) space: Arc<dyn DmaSpace>,
+    /// The log of the IOMMU.
+    pub(crate) faults: Option<Arc<FaultLog>>,
+}
+
+/// A simulated PCI function with the bus that its model is on.
+#[derive(Clone)]
+pub(crate) struct Pci {
+    /// The function.
+    pub(crate) function: Arc<PciFunction>,
+    /// What its model in JavaScript can do.
+    pub(crate) bus: Option<DeviceBus>,
+}
+
+impl Object {
+    /// Takes the object for a view of memory.
+    ///
+    /// # Errors
+    /// `EBADF` it is something else.
+    #[inline]
+    pub(crate) fn dma(&self) -> Result<&Arc<dyn DmaSpace>, Errno> {
+        Ok(&self.dma_view()?.space)
+    }
+}
+
+impl Pci {
+    /// Returns the bus of a model in JavaScript.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` the function emulates itself.
+    pub(crate) fn bus(&self) -> Result<&DeviceBus, Errno> {
+        self.bus.as_ref().ok_or(Errno::EOPNOTSUPP)
+    }
 }
 
 macro_rules! narrow {
@@ -40,5 +87,8 @@ narrow! {
     address_space AddressSpace Arc<AddressSpace>,
     event_fd EventFd EventFd,
     type1 Type1 Type1,
-    dma Dma Arc<dyn DmaSpace>,
+    dma_view Dma DmaView,
+    pci Pci Pci,
+    vfio_pci VfioPci Arc<VfioPci>,
+    mapping Mapping RegionMapping,
 }

@@ -13,6 +13,7 @@ mod dma;
 mod dma_batch;
 mod event_fd;
 mod memory;
+mod pci;
 mod type1;
 
 use std::ffi::{CStr, c_void};
@@ -53,6 +54,7 @@ const TABLES: &[&[Entry]] = &[
     dma::ENTRIES,
     dma_batch::ENTRIES,
     type1::ENTRIES,
+    pci::ENTRIES,
 ];
 
 /// Adds every raw call to the exports.

@@ -67,6 +67,16 @@ impl Bytes<'_> {
         self.copied()
     }
 
+    /// Copies the bytes to the start of `into`; false when they do not fit.
+    pub(crate) fn copy_to(&self, into: &mut [u8]) -> bool {
+        let fits = self.length <= into.len();
+        if fits {
+            // SAFETY: the range is valid by the promise of `new`; `into` is ours.
+            unsafe { copy::read(self.pointer, into.as_mut_ptr(), self.length) };
+        }
+        fits
+    }
+
     /// Copies bytes in, as many as there is room for.
     pub(crate) fn store(&mut self, bytes: &[u8]) {
         let length = bytes.len().min(self.length);

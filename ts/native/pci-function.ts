@@ -1,0 +1,184 @@
+/** Native PCI functions as callers see them. */
+import { invalidArgType } from '../errors.ts'
+import { flag, text, u32, u64, type U64 } from '../shape.ts'
+import type {
+  NativeDma,
+  NativePciDescription,
+  NativePciFunction,
+  NativePciFunctionClass,
+  NativePciIdentity,
+  NativePciInterruptState,
+  NativePciModel,
+} from './addon.ts'
+import type {
+  Binding,
+  BindingPciDescription,
+  BindingPciFunction,
+  BindingPciIdentity,
+  BindingPciModel,
+} from './binding.ts'
+import { DmaHandle } from './dma.ts'
+import { MemoryHandle } from './memory.ts'
+import { status } from './syscall.ts'
+
+/** The one implementation of {@link NativePciFunction}. */
+export class PciFunctionHandle implements NativePciFunction {
+  readonly name: string
+  readonly #raw: Binding
+  readonly #owner: BindingPciFunction
+  #handle: number
+  #dma: DmaHandle | undefined
+
+  constructor(raw: Binding, owner: BindingPciFunction) {
+    this.name = owner.name
+    this.#raw = raw
+    this.#owner = owner
+    this.#handle = owner.handle
+  }
+
+  /** The handle of `pci` for a raw call. @throws {TypeError} it is not ours */
+  static handleOf(pci: unknown, name: string): number {
+    if (typeof pci !== 'object' || pci === null || !(#handle in pci)) {
+      throw invalidArgType(name, 'a native PCI function', pci)
+    }
+    return pci.#handle
+  }
+
+  configRead(offset: number, width: number): number {
+    return status(this.#raw.pciConfigRead(this.#handle, offset, width), 'config read')
+  }
+
+  configWrite(offset: number, width: number, value: number): void {
+    status(this.#raw.pciConfigWrite(this.#handle, offset, width, value), 'config write')
+  }
+
+  barRead(bar: number, offset: U64, into: Uint8Array): number {
+    return this.#raw.pciBarRead(this.#handle, bar, offset, into)
+  }
+
+  barWrite(bar: number, offset: U64, from: Uint8Array): number {
+    return this.#raw.pciBarWrite(this.#handle, bar, offset, from)
+  }
+
+  assign(addresses: readonly { bar: number; address: U64 }[], interruptLine: number): void {
+    const places = addresses.map(({ bar, address }) => ({ bar: u32(bar, 'bar'), address: u64(address, 'address') }))
+    this.#owner.assign(places, u32(interruptLine, 'interruptLine'))
+  }
+
+  setBusReset(possible: boolean): void {
+    this.#owner.setBusReset(flag(possible, 'possible', false))
+  }
+
+  reset(): void {
+    this.#owner.reset()
+  }
+
+  interrupts(): NativePciInterruptState {
+    return this.#owner.interrupts()
+  }
+
+  setIntx(level: boolean): void {
+    status(this.#raw.pciSetIntx(this.#handle, flag(level, 'level', false) ? 1 : 0), 'intx')
+  }
+
+  triggerMsi(vector: number): number {
+    return this.#raw.pciTriggerMsi(this.#handle, vector)
+  }
+
+  triggerMsix(vector: number): number {
+    return this.#raw.pciTriggerMsix(this.#handle, vector)
+  }
+
+  dma(): NativeDma | undefined {
+    if (this.#raw.pciIsAttached(this.#handle) <= 0) return undefined
+    this.#dma ??= new DmaHandle(this.#raw, this.#owner.dma())
+    return this.#dma
+  }
+
+  close(): void {
+    this.#handle = 0
+    this.#owner.close()
+  }
+}
+
+/** Makes PCI functions through `raw`. */
+export function pciFunctionClass(raw: Binding): NativePciFunctionClass {
+  const { NativePciFunction: Owner } = raw
+  return {
+    edu(options) {
+      const { dmaMask } = options
+      const mask = dmaMask === undefined ? undefined : u64(dmaMask, 'options.dmaMask')
+      return new PciFunctionHandle(raw, Owner.edu(identityOf(options, 'options'), mask))
+    },
+    fromModel(model, description) {
+      if (typeof model !== 'object' || model === null) throw invalidArgType('model', 'an object', model)
+      const identity = identityOf(description, 'description')
+      return new PciFunctionHandle(raw, Owner.fromModel(guard(model), identity, partsOf(description)))
+    },
+    resetBus(functions) {
+      Owner.resetBus(functions.map((pci) => PciFunctionHandle.handleOf(pci, 'functions')))
+    },
+  }
+}
+
+/** Wraps a model so that what it throws is a failed access and a warning, and never takes the program down. */
+function guard(model: NativePciModel): BindingPciModel {
+  const attempt = (run: () => void): boolean => {
+    try {
+      run()
+      return true
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : String(error), { type: 'DeviceModelWarning' })
+      return false
+    }
+  }
+  return {
+    read: (bar, offset, data) => attempt(() => model.read?.(bar, offset, data)),
+    write: (bar, offset, data) => attempt(() => model.write?.(bar, offset, data)),
+    configWritten: (offset, width) => attempt(() => model.configWritten?.(offset, width)),
+    reset: () => attempt(() => model.reset?.()),
+  }
+}
+
+type Numbers = 'vendor' | 'device' | 'subsystemVendor' | 'subsystemDevice' | 'revision' | 'classCode'
+const NUMBERS: readonly Numbers[] = ['vendor', 'device', 'subsystemVendor', 'subsystemDevice', 'revision', 'classCode']
+
+function identityOf(options: Partial<NativePciIdentity>, name: string): BindingPciIdentity {
+  if (typeof options !== 'object' || options === null) throw invalidArgType(name, 'an object', options)
+  const identity: BindingPciIdentity = { name: text(options.name, `${name}.name`) }
+  for (const key of NUMBERS) {
+    const value = options[key]
+    if (value !== undefined) identity[key] = u32(value, `${name}.${key}`)
+  }
+  identity.multifunction = flag(options.multifunction, `${name}.multifunction`, false)
+  return identity
+}
+
+function partsOf(description: NativePciDescription): BindingPciDescription {
+  const { bars, msix } = description
+  if (!Array.isArray(bars)) throw invalidArgType('description.bars', 'an array', bars)
+  const parts: BindingPciDescription = {
+    bars: (bars as NativePciDescription['bars']).map(({ index, size, kind, prefetchable, memory }) => ({
+      index: u32(index, 'bar.index'),
+      size: u64(size, 'bar.size'),
+      kind: text(kind, 'bar.kind'),
+      prefetchable: flag(prefetchable, 'bar.prefetchable', false),
+      ...(memory === undefined ? {} : { memory: MemoryHandle.handleOf(memory, 'bar.memory') }),
+    })),
+    interruptPin: u32(description.interruptPin ?? 0, 'description.interruptPin'),
+    msi: u32(description.msi ?? 0, 'description.msi'),
+    express: flag(description.express, 'description.express', false),
+    functionReset: flag(description.functionReset, 'description.functionReset', false),
+    powerManagement: flag(description.powerManagement, 'description.powerManagement', false),
+  }
+  if (msix !== undefined) {
+    parts.msix = {
+      vectors: u32(msix.vectors, 'msix.vectors'),
+      tableBar: u32(msix.tableBar, 'msix.tableBar'),
+      tableOffset: u32(msix.tableOffset, 'msix.tableOffset'),
+      pbaBar: u32(msix.pbaBar, 'msix.pbaBar'),
+      pbaOffset: u32(msix.pbaOffset, 'msix.pbaOffset'),
+    }
+  }
+  return parts
+}
