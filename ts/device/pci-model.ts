@@ -115,13 +115,27 @@ export class PciModel {
    * @throws {VfioError} EBUSY it was made already, EINVAL a senseless description
    */
   vfioDevice(name: string): VfioDeviceOps {
-    return new ModelDevice(this.createFunction(name))
+    const made = this.createFunction(name)
+    // No firmware comes by here: the BARs get addresses that nobody else could want.
+    syscall('create', () => made.assign(addressesOf(this.#description.bars ?? []), 0))
+    return new ModelDevice(made)
   }
 
   #made(): NativePciFunction {
     if (this.#function) return this.#function
     throw new VfioError('ENXIO', 'model', { reason: 'the model was not plugged in yet' })
   }
+}
+
+/** Places BARs one behind the other, each at a multiple of its size. */
+function addressesOf(bars: readonly NativePciBar[]): { bar: number; address: bigint }[] {
+  const next = { io: 0x1000n, memory32: 0x8000_0000n, memory64: 0x10_0000_0000n }
+  return bars.map(({ index, kind, size }) => {
+    const bytes = BigInt(size)
+    const address = ((next[kind] + bytes - 1n) / bytes) * bytes
+    next[kind] = address + bytes
+    return { bar: index, address }
+  })
 }
 
 /** vfio-pci over a function that it owns; it is matched by its plain name. */
