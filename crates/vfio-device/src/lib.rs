@@ -11,6 +11,8 @@
 #![forbid(unsafe_code)]
 
 mod eventfd;
+#[cfg(test)]
+mod mock;
 pub mod models;
 pub mod ops;
 pub mod pci;

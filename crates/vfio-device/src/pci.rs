@@ -26,6 +26,8 @@ pub mod registers;
 mod reset;
 mod saved_state;
 mod spec;
+#[cfg(test)]
+mod tests;
 
 pub use aftermath::Aftermath;
 pub use bar::{BarKind, BarSpace, BarSpec, Doorbell, MemoryWindow};

@@ -18,14 +18,15 @@
 //! | 0x98 | RW | DMA command: 0x1 start (reads as 0 when done), 0x2 from the device to memory, 0x4 interrupt when done |
 //!
 //! The device's end of a DMA is its buffer of 4096 bytes at 0x40000. Bus addresses are cut to 28 bits
-//! ([`EduConfig::dma_mask`]). A DMA is done when the write of the command returns; one that the IOMMU refuses, or that
-//! does not fit the buffer, moves nothing and is done all the same. Interrupts come by MSI when it is enabled, otherwise
-//! by the line, which stays asserted until every bit is acknowledged.
+//! ([`EduConfig::dma_mask`]). A DMA is done when the write of the command returns, unless the memory is only reachable by
+//! messages: then the start bit reads as 1 until the answer is there, and writes to the DMA registers are dropped. One that
+//! the IOMMU refuses, or that does not fit the buffer, moves nothing and is done all the same. Interrupts come by MSI when
+//! it is enabled, otherwise by the line, which stays asserted until every bit is acknowledged. A reset clears everything.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use vfio_iommu::DmaSpace;
+use vfio_iommu::{DmaFault, DmaSpace};
 use vfio_uapi::Errno;
 
 use crate::pci::{
@@ -97,6 +98,8 @@ impl EduConfig {
 
 /// Emulates the device behind its function.
 pub struct Edu {
+    /// A weak reference to the model, for answers that come later.
+    this: Weak<Self>,
     bus: DeviceBus,
     dma_mask: u64,
     registers: Mutex<Registers>,
@@ -112,6 +115,8 @@ struct Registers {
     destination: u64,
     count: u64,
     command: u64,
+    /// Counts DMAs and resets, so that the answer to a DMA that a reset cut short is not taken for another's.
+    generation: u64,
     buffer: Box<[u8; BUFFER_SIZE]>,
 }
 
@@ -126,6 +131,7 @@ impl Default for Registers {
             destination: 0,
             count: 0,
             command: 0,
+            generation: 0,
             buffer: Box::new([0; BUFFER_SIZE]),
         }
     }
@@ -151,7 +157,9 @@ impl Edu {
         let msi = MsiSpec { vectors: 1, wide: true, maskable: false };
         spec.capabilities.push(Capability::msi(msi).at(0x40));
         let dma_mask = config.dma_mask;
-        PciFunction::new(spec, |bus| Arc::new(Self { bus, dma_mask, registers: Mutex::default() }))
+        PciFunction::new(spec, |bus| {
+            Arc::new_cyclic(|this| Self { this: this.clone(), bus, dma_mask, registers: Mutex::default() })
+        })
     }
 
     fn read_register(&self, offset: u64) -> u64 {
@@ -187,9 +195,7 @@ impl Edu {
             STATUS => self.registers.lock().status = word & STATUS_IRQ,
             IRQ_RAISE => self.raise(word),
             IRQ_ACK => self.acknowledge(word),
-            DMA_SOURCE => self.registers.lock().source = value,
-            DMA_DESTINATION => self.registers.lock().destination = value,
-            DMA_COUNT => self.registers.lock().count = value,
+            DMA_SOURCE | DMA_DESTINATION | DMA_COUNT => self.set_dma_register(offset, value),
             DMA_COMMAND if value & DMA_RUN != 0 => self.run_dma(value),
             _ => {}
         }
@@ -223,26 +229,66 @@ impl Edu {
         }
     }
 
-    fn run_dma(&self, command: u64) {
-        let transfer = {
-            let mut registers = self.registers.lock();
-            registers.command = command & !DMA_RUN;
-            self.plan_dma(&registers, command)
-        };
-        if let Some(dma) = self.bus.dma() {
-            match transfer {
-                Transfer::FromMemory { address, at, len } => {
-                    let mut bytes = vec![0; len];
-                    if dma.read(address, &mut bytes).is_ok() {
-                        self.registers.lock().buffer[at..at + len].copy_from_slice(&bytes);
-                    }
-                }
-                // A refusal is the fault log's to report; the device does not see what becomes of a posted write.
-                Transfer::ToMemory { address, bytes } => drop(dma.write(address, &bytes)),
-                Transfer::Nothing => {}
-            }
+    fn set_dma_register(&self, offset: u64, value: u64) {
+        let mut registers = self.registers.lock();
+        if registers.command & DMA_RUN != 0 {
+            return;
         }
-        if command & DMA_IRQ != 0 {
+        match offset {
+            DMA_SOURCE => registers.source = value,
+            DMA_DESTINATION => registers.destination = value,
+            _ => registers.count = value,
+        }
+    }
+
+    fn run_dma(&self, command: u64) {
+        let (generation, transfer) = {
+            let mut registers = self.registers.lock();
+            if registers.command & DMA_RUN != 0 {
+                return;
+            }
+            registers.command = command;
+            registers.generation += 1;
+            (registers.generation, self.plan_dma(&registers, command))
+        };
+        let this = self.this.clone();
+        match (self.bus.dma(), transfer) {
+            (Some(dma), Transfer::FromMemory { address, at, len }) => {
+                let done = move |read: Result<Vec<u8>, DmaFault>| {
+                    if let Some(edu) = this.upgrade() {
+                        edu.end_dma(generation, read.ok().map(|bytes| (at, bytes)));
+                    }
+                };
+                dma.submit_read(address, len, Box::new(done));
+            }
+            (Some(dma), Transfer::ToMemory { address, bytes }) => {
+                let done = move |_written: Result<(), DmaFault>| {
+                    // The device does not see what becomes of a posted write; a refusal is the fault log's to report.
+                    if let Some(edu) = this.upgrade() {
+                        edu.end_dma(generation, None);
+                    }
+                };
+                dma.submit_write(address, bytes, Box::new(done));
+            }
+            _ => self.end_dma(generation, None),
+        }
+    }
+
+    fn end_dma(&self, generation: u64, arrived: Option<(usize, Vec<u8>)>) {
+        let interrupt = {
+            let mut registers = self.registers.lock();
+            if registers.generation != generation {
+                return;
+            }
+            if let Some((at, bytes)) = arrived
+                && let Some(place) = registers.buffer.get_mut(at..at + bytes.len())
+            {
+                place.copy_from_slice(&bytes);
+            }
+            registers.command &= !DMA_RUN;
+            registers.command & DMA_IRQ != 0
+        };
+        if interrupt {
             self.raise(DMA_DONE);
         }
     }
@@ -299,6 +345,8 @@ impl PciModel for Edu {
     }
 
     fn reset(&self, _kind: ResetKind) {
-        *self.registers.lock() = Registers::default();
+        let mut registers = self.registers.lock();
+        let generation = registers.generation + 1;
+        *registers = Registers { generation, ..Registers::default() };
     }
 }

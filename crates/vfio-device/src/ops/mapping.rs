@@ -109,7 +109,7 @@ impl RegionMapping {
 
 /// Returns the widest access (8, 4, 2 or 1 bytes) that is aligned at `offset` and fits `left`.
 pub(crate) fn natural_width(offset: u64, left: usize) -> usize {
-    [8, 4, 2].into_iter().find(|width| left >= *width && offset % *width as u64 == 0).unwrap_or(1)
+    [8, 4, 2].into_iter().find(|width| left >= *width && offset.is_multiple_of(*width as u64)).unwrap_or(1)
 }
 
 impl fmt::Debug for RegionMapping {

@@ -5,25 +5,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
-use vfio_iommu::{Access, DmaFault, DmaSpace, FaultReason, Iova, Translation};
+use vfio_iommu::{
+    Access, DmaFault, DmaSpace, FaultContext, FaultLog, FaultReason, Iova, ReadDone, Translation, WriteDone,
+};
 use vfio_memory::{HostSpan, Prot};
 use vfio_uapi::Errno;
 
 /// Runs a function's DMA through the address space that it is attached to at that moment.
 ///
-/// An access holds the attachment while it runs, so when [`attach`](Self::attach) returns none goes through the old space.
+/// A synchronous access holds the attachment while it runs, so when [`attach`](Self::attach) returns none goes through the
+/// old space. One that is submitted and not answered yet may still be; the space that it went to knows.
 pub struct DmaPort {
+    device: Arc<str>,
     space: RwLock<Option<Arc<dyn DmaSpace>>>,
     master: AtomicBool,
-    listener: RwLock<Option<FaultListener>>,
+    log: RwLock<Option<Arc<FaultLog>>>,
 }
 
-/// Hears of accesses that the port itself refused; those that the space refuses are the space's to report.
-type FaultListener = Arc<dyn Fn(&DmaFault) + Send + Sync>;
-
 impl DmaPort {
-    pub(super) fn new() -> Self {
-        Self { space: RwLock::new(None), master: AtomicBool::new(false), listener: RwLock::new(None) }
+    pub(super) fn new(device: &str) -> Self {
+        Self {
+            device: device.into(),
+            space: RwLock::new(None),
+            master: AtomicBool::new(false),
+            log: RwLock::new(None),
+        }
     }
 
     /// Attaches the function to a space, or to none.
@@ -38,9 +44,11 @@ impl DmaPort {
         self.space.read_recursive().is_some()
     }
 
-    /// Has `listener` hear of accesses refused because bus mastering is off or nothing is attached.
-    pub fn on_refusal(&self, listener: impl Fn(&DmaFault) + Send + Sync + 'static) {
-        *self.listener.write() = Some(Arc::new(listener));
+    /// Has accesses recorded that are refused here: bus mastering is off, or nothing is attached. Those that the space
+    /// refuses are the space's to record.
+    pub fn report_to(&self, log: Option<Arc<FaultLog>>) {
+        let old = std::mem::replace(&mut *self.log.write(), log);
+        drop(old);
     }
 
     pub(super) fn set_master(&self, on: bool) {
@@ -60,24 +68,28 @@ impl DmaPort {
         access: Access,
         run: impl FnOnce(&dyn DmaSpace) -> Result<T, DmaFault>,
     ) -> Result<T, DmaFault> {
-        if !self.is_master() {
-            return Err(self.refuse(DmaFault { iova, len, access, reason: FaultReason::BusMasterOff }));
-        }
-        // Recursive: a listener of the space may lead to another access of this thread while somebody waits to detach.
-        let space = self.space.read_recursive();
-        match &*space {
-            Some(space) => run(space.as_ref()),
-            None => {
-                drop(space);
-                Err(self.refuse(DmaFault { iova, len, access, reason: FaultReason::NotAttached }))
+        if self.is_master() {
+            // Recursive: a listener of the space may lead to another access of this thread while somebody waits to detach.
+            let space = self.space.read_recursive();
+            if let Some(space) = &*space {
+                return run(space.as_ref());
             }
         }
+        Err(self.refuse(iova, len, access))
     }
 
-    fn refuse(&self, fault: DmaFault) -> DmaFault {
-        let listener = self.listener.read_recursive().clone();
-        if let Some(listener) = listener {
-            listener(&fault);
+    /// Finds the space for an access that may be answered later.
+    fn target(&self, iova: Iova, len: usize, access: Access) -> Result<Arc<dyn DmaSpace>, DmaFault> {
+        let space = if self.is_master() { self.space.read_recursive().clone() } else { None };
+        space.ok_or_else(|| self.refuse(iova, len as u64, access))
+    }
+
+    fn refuse(&self, iova: Iova, len: u64, access: Access) -> DmaFault {
+        let reason = if self.is_master() { FaultReason::NotAttached } else { FaultReason::BusMasterOff };
+        let fault = DmaFault { iova, len, access, reason };
+        let log = self.log.read_recursive().clone();
+        if let Some(log) = log {
+            log.record(&self.device, fault, FaultContext::default());
         }
         fault
     }
@@ -114,6 +126,20 @@ impl DmaSpace for DmaPort {
 
     fn translate(&self, iova: Iova, access: Access) -> Result<Translation, DmaFault> {
         self.through(iova, 1, access, |space| space.translate(iova, access))
+    }
+
+    fn submit_read(&self, iova: Iova, len: usize, done: ReadDone) {
+        match self.target(iova, len, Access::Read) {
+            Ok(space) => space.submit_read(iova, len, done),
+            Err(fault) => done(Err(fault)),
+        }
+    }
+
+    fn submit_write(&self, iova: Iova, data: Vec<u8>, done: WriteDone) {
+        match self.target(iova, data.len(), Access::Write) {
+            Ok(space) => space.submit_write(iova, data, done),
+            Err(fault) => done(Err(fault)),
+        }
     }
 
     fn pin_pages(&self, iova: Iova, npages: u64, prot: Prot) -> Result<Vec<HostSpan>, Errno> {

@@ -141,6 +141,7 @@ impl PciFunction {
             bus_reset: false,
         };
         Ok(Arc::new_cyclic(|this| Self {
+            dma: Arc::new(DmaPort::new(&spec.name)),
             name: spec.name,
             bars: spec.bars,
             rom: spec.rom,
@@ -149,7 +150,6 @@ impl PciFunction {
             state: Mutex::new(state),
             decode: AtomicU16::new(0),
             vpd: Mutex::new(spec.vital_product_data),
-            dma: Arc::new(DmaPort::new()),
             model: model(DeviceBus::new(this.clone())),
         }))
     }
@@ -164,6 +164,12 @@ impl PciFunction {
     #[must_use]
     pub fn model(&self) -> &Arc<dyn PciModel> {
         &self.model
+    }
+
+    /// Returns the function as a model sees it, for models that are driven from outside.
+    #[must_use]
+    pub fn bus(self: &Arc<Self>) -> DeviceBus {
+        DeviceBus::new(Arc::downgrade(self))
     }
 
     /// Returns where the function's DMA leaves it.

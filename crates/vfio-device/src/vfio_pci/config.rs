@@ -113,7 +113,7 @@ impl VirtualConfig {
         let same = self.map[pos..].iter().take(4 - pos % 4).take_while(|other| **other == id).count();
         let len = match len.min(same) {
             4.. => 4,
-            2.. if pos % 2 == 0 => 2,
+            2.. if pos.is_multiple_of(2) => 2,
             _ => 1,
         };
         let start = match id {
@@ -143,13 +143,8 @@ impl VirtualConfig {
             Access::Direct | Access::DirectWritable => {
                 session.function.config_read(pos as u16, into);
                 let virtual_bytes = match chunk.offset() {
-                    offset if pos >= CONFIG_SIZE => {
-                        if offset < 4 {
-                            len
-                        } else {
-                            0
-                        }
-                    }
+                    0..4 if pos >= CONFIG_SIZE => len,
+                    _ if pos >= CONFIG_SIZE => 0,
                     0 if len > 1 => len.min(usize::from(CAP_NEXT) + 1),
                     offset if offset == usize::from(CAP_NEXT) => 1,
                     _ => 0,

@@ -95,7 +95,7 @@ impl Session {
             VFIO_PCI_INTX_IRQ_INDEX => VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED,
             // Vectors can be added while MSI-X is enabled.
             VFIO_PCI_MSIX_IRQ_INDEX if self.function.msix_table_place().is_some() => 0,
-            0..VFIO_PCI_NUM_IRQS => VFIO_IRQ_INFO_NORESIZE,
+            index if index < VFIO_PCI_NUM_IRQS => VFIO_IRQ_INFO_NORESIZE,
             _ => return Err(Errno::EINVAL),
         };
         Ok(IrqInfo { flags: VFIO_IRQ_INFO_EVENTFD | more, count: self.irq_count(index) })

@@ -27,7 +27,7 @@ impl Session {
         }
         let bar = self.bar(region as usize).ok_or(Errno::EINVAL)?;
         let end = offset.checked_add(len).ok_or(Errno::EINVAL)?;
-        if end > bar.len.next_multiple_of(PAGE_SIZE) || offset % PAGE_SIZE != 0 {
+        if end > bar.len.next_multiple_of(PAGE_SIZE) || !offset.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         if self.is_plain_memory(region as u8)

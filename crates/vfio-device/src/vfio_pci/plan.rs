@@ -58,8 +58,9 @@ impl Iterator for Plan {
         let piece = if free == 0 {
             Piece::Excluded(reach(end - self.offset))
         } else {
-            let fits =
-                |width: &usize| *width <= self.widest && *width <= free && self.offset % *width as u64 == 0;
+            let fits = |width: &usize| {
+                *width <= self.widest && *width <= free && self.offset.is_multiple_of(*width as u64)
+            };
             Piece::Access(self.offset, [8, 4, 2].into_iter().find(fits).unwrap_or(1))
         };
         self.offset += piece.len() as u64;
