@@ -92,6 +92,12 @@ const NO_MEMORY: FeatureCaller = {
     throw new VfioError('EOPNOTSUPP', 'VFIO_DEVICE_FEATURE')
   },
   removeStream: () => {},
+  event: (fd) => {
+    throw new VfioError('EBADF', 'VFIO_DEVICE_FEATURE', { reason: `there is no descriptor ${fd}` })
+  },
+  installRegion: () => {
+    throw new VfioError('EOPNOTSUPP', 'VFIO_DEVICE_FEATURE')
+  },
 }
 
 /** A range of device addresses whose writes are logged; length in bytes. */

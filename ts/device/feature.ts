@@ -29,7 +29,7 @@ import {
 } from '../uapi/structs.ts'
 import { reportDirtyPages, startDmaLogging, type DmaRange } from './dma-logging.ts'
 import type { DeviceMigration } from './migration.ts'
-import type { DmaLoggingOps, IoctlArgument, MigrationStream, VfioDeviceOps } from './ops.ts'
+import type { DmaLoggingOps, FeatureDescriptors, IoctlArgument, MigrationStream, VfioDeviceOps } from './ops.ts'
 
 /** What the requests need of a device. */
 export interface FeatureDevice {
@@ -39,7 +39,7 @@ export interface FeatureDevice {
 }
 
 /** What the requests need of whoever asks. */
-export interface FeatureCaller {
+export interface FeatureCaller extends FeatureDescriptors {
   /** Copies from the caller's memory. @throws {VfioError} EFAULT */
   readMemory(address: bigint, into: Uint8Array): void
   /** Copies to the caller's memory. @throws {VfioError} EFAULT */
@@ -86,7 +86,7 @@ export function deviceFeature(device: FeatureDevice, argument: IoctlArgument, ca
       return loggingReport(loggingOf(device), request)
     default:
       if (device.ops.deviceFeature === undefined) throw lacking()
-      return device.ops.deviceFeature(flags, request.payload, request.size)
+      return device.ops.deviceFeature(flags, request.payload, request.size, caller)
   }
 }
 

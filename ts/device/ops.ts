@@ -93,6 +93,20 @@ export interface IoctlArgument {
   write(data: Uint8Array, offset?: number): void
 }
 
+/** A part of a region that is shared by descriptor (`VFIO_DEVICE_FEATURE_DMA_BUF`). */
+export interface SharedRegion {
+  readonly region: number
+  readonly ranges: readonly { offset: bigint; length: bigint }[]
+}
+
+/** Descriptors of whoever asks for a feature. */
+export interface FeatureDescriptors {
+  /** Looks an eventfd up. @throws {VfioError} EBADF no such descriptor, EINVAL not an eventfd */
+  event(fd: number): EventTarget64
+  /** Gives the caller a descriptor for a part of a region. @throws {VfioError} EMFILE, EOPNOTSUPP */
+  installRegion(shared: SharedRegion): number
+}
+
 /** What a device sees of the memory it may reach by DMA; implemented by the IOMMU that it sits behind. */
 export interface DmaAccess {
   /** The native view behind it, for devices that are native themselves. */
@@ -191,7 +205,7 @@ export interface VfioDeviceOps {
   /** Any other request on the device file; absent: ENOTTY. Returns the ioctl's value. */
   ioctl?(request: number, argument: IoctlArgument): number
   /** `VFIO_DEVICE_FEATURE` for features that the core does not know; absent: ENOTTY. Returns the ioctl's value. */
-  deviceFeature?(flags: number, argument: IoctlArgument, argsz: number): number
+  deviceFeature?(flags: number, argument: IoctlArgument, argsz: number, descriptors: FeatureDescriptors): number
   /** Migration callbacks, where the device migrates. */
   readonly migration?: MigrationOps
   /** DMA logging callbacks, where the device logs. */

@@ -11,6 +11,7 @@ import type {
   DeviceInfo,
   DmaAccess,
   EventTarget64,
+  FeatureDescriptors,
   IoctlArgument,
   IrqEventFds,
   IrqInfo,
@@ -88,11 +89,13 @@ export class VfioPciOps implements VfioDeviceOps {
     length: bigint,
     access: { read: boolean; write: boolean; shared: boolean },
   ): RegionMapping {
+    if (!access.shared) throw new VfioError('EINVAL', 'mmap', { reason: 'a region is mapped shared' })
     const mapping = syscall('mmap', () => this.native.mmap(region, offset, length, access), { address: offset })
     return {
       length,
       // Memory that begins in the middle of the mapping's object cannot stand for it.
-      memory: mapping.memoryOffset === 0 ? mapping.memory : undefined,
+      memory: mapping.memory,
+      memoryOffset: BigInt(mapping.memoryOffset),
       read: (at, width) => {
         const bytes = new Uint8Array(8)
         status(mapping.read(at, bytes.subarray(0, width)), 'read', { address: at })
@@ -112,19 +115,16 @@ export class VfioPciOps implements VfioDeviceOps {
     syscall('VFIO_DEVICE_IOEVENTFD', () => this.native.ioeventfd(width, offset, data, native))
   }
 
-  deviceFeature(flags: number, argument: IoctlArgument, argsz: number): number {
+  deviceFeature(flags: number, argument: IoctlArgument, argsz: number, descriptors: FeatureDescriptors): number {
     const shared = syscall('VFIO_DEVICE_FEATURE', () =>
       this.native.deviceFeature(flags, {
         length: argsz,
         read: (length, offset) => argument.read(length, offset),
         write: (data, offset) => argument.write(data, offset),
-        event: () => {
-          throw new VfioError('EBADF', 'VFIO_DEVICE_FEATURE', { reason: 'no such descriptor' })
-        },
+        event: (fd) => nativeEvent(descriptors.event(fd)),
       }),
     )
-    if (shared !== undefined) throw new VfioError('EOPNOTSUPP', 'VFIO_DEVICE_FEATURE', { reason: 'no dma-bufs here' })
-    return 0
+    return shared === undefined ? 0 : descriptors.installRegion({ region: shared.bar, ranges: shared.ranges })
   }
 
   request(count: number): void {

@@ -13,7 +13,7 @@ import { IOCTL } from '../uapi/ioctl.ts'
 import { vfioDeviceBindIommufd, vfioDeviceInfo, vfioIrqInfo, vfioRegionInfo } from '../uapi/structs.ts'
 import { hotReset, hotResetInfo } from './hot-reset-ioctl.ts'
 import { ioeventfd, setIrqs } from './irq-ioctl.ts'
-import { featureCaller } from './migration-file.ts'
+import { featureCaller } from './feature-caller.ts'
 import type { Caller, MmapAccess, OpenFile } from './open-file.ts'
 
 const REGION_SHIFT = 40n

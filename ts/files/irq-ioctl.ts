@@ -1,10 +1,11 @@
 /** Requests of a device file that take eventfds: `VFIO_DEVICE_SET_IRQS` and `VFIO_DEVICE_IOEVENTFD`. */
 import type { DeviceSession } from '../device/device-session.ts'
-import type { EventTarget64, IoctlArgument, IrqEventFds } from '../device/ops.ts'
+import type { IoctlArgument, IrqEventFds } from '../device/ops.ts'
 import { endOf, readStruct } from '../device/struct-argument.ts'
 import { VfioError } from '../errors.ts'
 import { VFIO_DEVICE_IOEVENTFD_SIZE_MASK } from '../uapi/constants.ts'
 import { vfioDeviceIoeventfd, vfioIrqSet } from '../uapi/structs.ts'
+import { eventOf } from './eventfd-lookup.ts'
 import type { Caller } from './open-file.ts'
 
 /** Most bytes that the kernel copies in at once. */
@@ -59,12 +60,4 @@ function eventsAt(caller: Caller, bytes: Uint8Array): IrqEventFds {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const fd = (i: number): number => view.getInt32(i * 4, true)
   return { length: bytes.byteLength / 4, fd, get: (i) => eventOf(caller, fd(i), 'VFIO_DEVICE_SET_IRQS') }
-}
-
-/** Looks an eventfd up. @throws {VfioError} EBADF not open, EINVAL no eventfd */
-function eventOf(caller: Caller, fd: number, operation: string): EventTarget64 {
-  const file = caller.file(fd)
-  if (file === undefined) throw new VfioError('EBADF', operation, { reason: `descriptor ${fd} is not open` })
-  if (file.event === undefined) throw new VfioError('EINVAL', operation, { reason: `descriptor ${fd} is no eventfd` })
-  return file.event()
 }

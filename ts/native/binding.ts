@@ -14,6 +14,9 @@ import type {
   NativeMemoryKind,
   NativePciInterruptState,
   NativeRegionInfo,
+  NativeServeSettings,
+  NativeServedEvent,
+  NativeServedRequest,
   NativeType1Info,
 } from './addon.ts'
 
@@ -40,6 +43,16 @@ export interface BindingAddressSpace {
   lockedVm(): bigint
   pinnedVm(): bigint
   close(): void
+}
+
+/** Owner of a vfio-user server; null stands for nothing. */
+export interface BindingServer {
+  nextRequest(): NativeServedRequest | null
+  nextEvent(): NativeServedEvent | null
+  takeDma(token: number, name: string): BindingDma
+  takeEvent(token: number, entry: number): BindingEventFd
+  answer(token: number, status: number, numbers?: bigint[], data?: Uint8Array): void
+  stop(): void
 }
 
 /** Owner of an event counter. */
@@ -139,7 +152,7 @@ export interface BindingRegionMapping {
 }
 
 /**
- * An entry of an eventfd payload: the handle of a counter (1 and above), 0 for none, or a negative number: -1000000 - fd
+ * An entry of an eventfd payload: the handle of a counter (1 and above), 0 for none, or a negative number: -1000000 + fd
  * for a negative descriptor, else a negated errno.
  */
 export type BindingIrqFd = number
@@ -197,6 +210,9 @@ export interface BindingClasses {
     /** Without a descriptor, as systems without eventfds have it. */
     inProcess(initial: bigint): BindingEventFd
     fromFd(fd: number): BindingEventFd
+  }
+  NativeServer: {
+    start(path: string, settings: NativeServeSettings, wake: () => void, native: number | undefined): BindingServer
   }
   NativeType1: new (v2: boolean, entryLimit: number) => BindingType1
   NativeDma: { adopt(token: bigint): BindingDma }

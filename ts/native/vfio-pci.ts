@@ -41,6 +41,14 @@ export class VfioPciHandle implements NativeVfioPci {
     this.#handle = this.#owner.handle
   }
 
+  /** The handle of `device` for a native call. @throws {TypeError} it is not ours */
+  static handleOf(device: unknown, name: string): number {
+    if (typeof device !== 'object' || device === null || !(#handle in device)) {
+      throw invalidArgType(name, 'a native vfio-pci device', device)
+    }
+    return device.#handle
+  }
+
   openDevice(dma: NativeDma | undefined): void {
     this.#owner.openDevice(dma === undefined ? undefined : DmaHandle.handleOf(dma, 'dma'))
   }
@@ -139,7 +147,7 @@ function entryOf(entry: NativeIrqFd): BindingIrqFd {
   if (typeof entry === 'number') {
     if (!Number.isInteger(entry) || entry >= 0)
       throw invalidArgType('event', 'an event, null or a negative number', entry)
-    return NEGATIVE_FD - Math.max(entry, -1_000_000_000)
+    return NEGATIVE_FD + Math.max(entry, -1_000_000_000)
   }
   if (typeof entry === 'object' && 'errno' in entry) {
     const code = entry.errno as ErrnoName

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use napi::bindgen_prelude::{BigInt, Uint8Array};
 use napi_derive::napi;
-use vfio_device::ops::{InfoCapability, IoEventFd, IrqData, IrqFd, IrqHeader, IrqSet};
+use vfio_device::ops::{
+    DeviceInfo, InfoCapability, IoEventFd, IrqData, IrqFd, IrqHeader, IrqInfo, IrqSet, RegionInfo,
+};
 use vfio_device::pci::registers::{BAR_COUNT, BAR0, COMMAND, INTERRUPT_LINE, ROM_BAR};
 use vfio_device::pci::{BarAddress, BarSpace, PciFunction};
 use vfio_device::vfio_pci::VfioPciOptions;
@@ -76,7 +78,7 @@ pub struct Irq {
 }
 
 /// A `VFIO_DEVICE_SET_IRQS` request. An entry of `events` is the handle of an event counter (1 and above), 0 for
-/// none, or a negative number: -1000000 - descriptor for a negative descriptor, else a negated errno.
+/// none, or a negative number: -1000000 + descriptor for a negative descriptor, else a negated errno.
 #[napi(object, object_to_js = false)]
 pub struct IrqRequest {
     /// Size of header and data.
@@ -109,6 +111,40 @@ fn chain(capabilities: Vec<InfoCapability>) -> Vec<Capability> {
     capabilities.into_iter().map(Capability::from).collect()
 }
 
+impl From<DeviceInfo> for Info {
+    fn from(info: DeviceInfo) -> Self {
+        let DeviceInfo { flags, num_regions, num_irqs, capabilities } = info;
+        Self { flags, num_regions, num_irqs, capabilities: chain(capabilities) }
+    }
+}
+
+impl From<RegionInfo> for Region {
+    fn from(info: RegionInfo) -> Self {
+        let RegionInfo { flags, size, offset, capabilities } = info;
+        Self { flags, size: size.into(), offset: offset.into(), capabilities: chain(capabilities) }
+    }
+}
+
+impl From<IrqInfo> for Irq {
+    fn from(info: IrqInfo) -> Self {
+        Self { flags: info.flags, count: info.count }
+    }
+}
+
+impl From<IrqRequest> for IrqSet {
+    fn from(request: IrqRequest) -> Self {
+        let IrqRequest { argsz, flags, index, start, count, bools, events } = request;
+        let data = if flags & VFIO_IRQ_SET_DATA_BOOL != 0 {
+            IrqData::Bool(bools.map_or_else(Vec::new, |bools| bools.to_vec()))
+        } else if flags & VFIO_IRQ_SET_DATA_EVENTFD != 0 {
+            IrqData::EventFds(events.unwrap_or_default().into_iter().map(event).collect())
+        } else {
+            IrqData::None
+        };
+        Self { header: IrqHeader { argsz, flags, index, start, count }, data }
+    }
+}
+
 /// Finds the event counter that an entry stands for.
 pub(crate) fn event(entry: i32) -> IrqFd {
     const NEGATIVE: i32 = -1_000_000;
@@ -118,7 +154,7 @@ pub(crate) fn event(entry: i32) -> IrqFd {
             Ok(event) => IrqFd::Fd(event),
             Err(errno) => IrqFd::Bad(errno),
         },
-        ..=NEGATIVE => IrqFd::Negative(NEGATIVE - entry),
+        ..=NEGATIVE => IrqFd::Negative(entry - NEGATIVE),
         errno => IrqFd::Bad(Errno::from_code(-errno).unwrap_or(Errno::EIO)),
     }
 }
@@ -200,47 +236,25 @@ impl NativeVfioPci {
     /// Describes the device.
     #[napi(catch_unwind)]
     pub fn get_info(&self) -> Result<Info> {
-        let info = self.get()?.info();
-        Ok(Info {
-            flags: info.flags,
-            num_regions: info.num_regions,
-            num_irqs: info.num_irqs,
-            capabilities: chain(info.capabilities),
-        })
+        Ok(self.get()?.info().into())
     }
 
     /// Describes a region.
     #[napi(catch_unwind)]
     pub fn get_region_info(&self, index: u32) -> Result<Region> {
-        let info = self.get()?.region_info(index).map_err(throw)?;
-        Ok(Region {
-            flags: info.flags,
-            size: info.size.into(),
-            offset: info.offset.into(),
-            capabilities: chain(info.capabilities),
-        })
+        self.get()?.region_info(index).map(Region::from).map_err(throw)
     }
 
     /// Describes an interrupt index.
     #[napi(catch_unwind)]
     pub fn get_irq_info(&self, index: u32) -> Result<Irq> {
-        let info = self.get()?.irq_info(index).map_err(throw)?;
-        Ok(Irq { flags: info.flags, count: info.count })
+        self.get()?.irq_info(index).map(Irq::from).map_err(throw)
     }
 
     /// Sets up, triggers, masks or unmasks interrupts.
     #[napi(catch_unwind)]
     pub fn set_irqs(&self, request: IrqRequest) -> Result<()> {
-        let IrqRequest { argsz, flags, index, start, count, bools, events } = request;
-        let data = if flags & VFIO_IRQ_SET_DATA_BOOL != 0 {
-            IrqData::Bool(bools.map_or_else(Vec::new, |bools| bools.to_vec()))
-        } else if flags & VFIO_IRQ_SET_DATA_EVENTFD != 0 {
-            IrqData::EventFds(events.unwrap_or_default().into_iter().map(event).collect())
-        } else {
-            IrqData::None
-        };
-        let header = IrqHeader { argsz, flags, index, start, count };
-        self.get()?.set_irqs(&IrqSet { header, data }).map_err(throw)
+        self.get()?.set_irqs(&request.into()).map_err(throw)
     }
 
     /// Resets the device.
