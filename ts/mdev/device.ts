@@ -66,6 +66,10 @@ export class MediatedDevice implements Mdev {
     return this.#binding?.group
   }
 
+  get vfio(): VfioDevice | undefined {
+    return this.#binding?.device
+  }
+
   get ops(): VfioDeviceOps | undefined {
     return this.#binding?.ops
   }

@@ -6,6 +6,7 @@
  * `Documentation/driver-api/vfio-mediated-device.rst`, `struct mdev_driver`.
  */
 import type { VfioDeviceOps } from '../device/ops.ts'
+import type { VfioDevice } from '../device/vfio-device.ts'
 import type { VfioGroup } from '../group/vfio-group.ts'
 
 /** A sysfs attribute of `T`: an absent `show` or `store` also takes the permission away, unless `mode` says otherwise. */
@@ -85,6 +86,8 @@ export interface Mdev {
   readonly path: string
   /** Its VFIO group, while a driver is bound. */
   readonly group: VfioGroup | undefined
+  /** The device as VFIO knows it, while a driver is bound; `serve()` takes it. */
+  readonly vfio: VfioDevice | undefined
   /** What its driver's probe gave, while it is bound. */
   readonly ops: VfioDeviceOps | undefined
   /** `active`: can be used; `removing`: waits until its users let go; `removed`: gone. */

@@ -12,6 +12,7 @@ import { dmaClass } from './dma.ts'
 import { eventFdClass } from './event-fd.ts'
 import { memoryClass } from './memory.ts'
 import { pciFunctionClass } from './pci-function.ts'
+import { serverClass } from './server.ts'
 import { target } from './target.ts'
 import { Type1Handle } from './type1.ts'
 import { VfioPciHandle } from './vfio-pci.ts'
@@ -45,6 +46,7 @@ function makeAddon(binding: Binding): Addon {
     NativeDma: dmaClass(binding),
     NativeEventFd: eventFdClass(binding),
     NativePciFunction: pciFunctionClass(binding),
+    NativeServer: serverClass(binding),
     NativeVfioPci: class extends VfioPciHandle {
       constructor(pci: NativePciFunction, options?: NativeVfioPciOptions) {
         super(binding, pci, options)

@@ -51,8 +51,8 @@ impl NativeDma {
         Self::wrap(space, name, Some((type1, device)))
     }
 
-    /// Wraps the view of a function, which is attached to whatever its driver was opened with.
-    pub(crate) fn of_function(space: Arc<dyn DmaSpace>, name: String) -> Result<Self> {
+    /// Wraps a view that is not closed with this object: that of a function, or a client's memory.
+    pub(crate) fn view(space: Arc<dyn DmaSpace>, name: String) -> Result<Self> {
         Self::wrap(space, name, None)
     }
 

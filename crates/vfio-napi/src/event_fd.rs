@@ -27,7 +27,8 @@ pub struct NativeEventFd {
 impl RefUnwindSafe for NativeEventFd {}
 
 impl NativeEventFd {
-    fn wrap(event: EventFd) -> Result<Self> {
+    /// Wraps a counter for JavaScript.
+    pub(crate) fn wrap(event: EventFd) -> Result<Self> {
         let handle = Handle::new(Object::EventFd(event.clone())).map_err(throw)?;
         Ok(Self { open: RefCell::new(Some((event, handle))), watch: RefCell::default() })
     }

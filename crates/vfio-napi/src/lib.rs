@@ -31,6 +31,8 @@ mod region_mapping;
 mod shared_objects;
 mod type1;
 #[cfg(target_os = "linux")]
+mod user;
+#[cfg(target_os = "linux")]
 mod uv;
 mod v8_memory;
 mod vfio_pci;

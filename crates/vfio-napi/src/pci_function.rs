@@ -215,7 +215,7 @@ impl NativePciFunction {
     #[napi(catch_unwind)]
     pub fn dma(&self) -> Result<NativeDma> {
         let space: Arc<dyn DmaSpace> = self.function()?.dma().clone();
-        NativeDma::of_function(space, self.name.clone())
+        NativeDma::view(space, self.name.clone())
     }
 
     /// Lets the function go; its model no longer answers.

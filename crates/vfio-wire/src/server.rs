@@ -83,6 +83,8 @@ pub enum ServerEvent {
         /// Why, in words.
         reason: String,
     },
+    /// The server has stopped: the device is closed, nothing touches it any more, and this is the last event.
+    Stopped,
 }
 
 /// Receives what a server tells; called on the server's thread.
@@ -131,7 +133,10 @@ impl Server {
         let serving = shared.clone();
         let thread = std::thread::Builder::new()
             .name("vfio-user".into())
-            .spawn(move || serving.serve())
+            .spawn(move || {
+                serving.serve();
+                (serving.events)(ServerEvent::Stopped);
+            })
             .map_err(|error| io_errno(&error))?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }

@@ -152,7 +152,7 @@ impl NativeServer {
     #[napi(catch_unwind)]
     pub fn take_dma(&self, token: u32, name: String) -> Result<NativeDma> {
         match self.carried.borrow_mut().remove(&token) {
-            Some(Carried::Dma(space)) => NativeDma::lent(space, name),
+            Some(Carried::Dma(space)) => NativeDma::view(space, name),
             _ => Err(throw(Errno::EINVAL)),
         }
     }

@@ -1,0 +1,60 @@
+/**
+ * Serving a device to other processes over vfio-user: QEMU's `vfio-user-pci` and other clients attach to its socket.
+ *
+ * The client's memory becomes the device's: a model does its DMA by the same calls as behind any other IOMMU. Where memory comes
+ * without a descriptor only the promise forms reach it.
+ */
+import type { VfioDeviceOps } from '../device/ops.ts'
+import { VfioDevice } from '../device/vfio-device.ts'
+import { invalidArgType, VfioError } from '../errors.ts'
+import { flag, text, u32 } from '../shape.ts'
+import { DeviceServer, type ServeOptions } from './device-server.ts'
+
+/** A device that is registered with VFIO, such as a mediated device or a function bound to `vfio-pci`. */
+export interface RegisteredDevice {
+  readonly vfio: VfioDevice | undefined
+}
+
+/** A model that can be made into a VFIO device, such as a `PciModel`. */
+export interface ServableModel {
+  vfioDevice(name: string): VfioDeviceOps
+}
+
+/** What can be served. */
+export type Servable = RegisteredDevice | ServableModel | VfioDeviceOps
+
+/**
+ * Serves a device at a socket until the server is closed.
+ *
+ * @throws {TypeError} a value of the wrong shape
+ * @throws {VfioError} ENODEV the device is bound to no VFIO driver; ENAMETOOLONG, EEXIST something else is at the path, EADDRINUSE a server
+ *   listens there, ENOENT no such directory, EACCES; EINVAL an option out of its range
+ */
+export async function serve(device: Servable, options: ServeOptions): Promise<DeviceServer> {
+  if (typeof options !== 'object' || options === null) throw invalidArgType('options', 'an object', options)
+  const { keepState, uid, patience, maxTransfer, maxMappings } = options
+  return new DeviceServer(vfioDeviceOf(device), {
+    path: text(options.path, 'path'),
+    keepState: flag(keepState, 'keepState', false),
+    ...(uid === undefined ? {} : { uid: u32(uid, 'uid') }),
+    ...(patience === undefined ? {} : { patience: u32(patience, 'patience') }),
+    ...(maxTransfer === undefined ? {} : { maxTransfer: u32(maxTransfer, 'maxTransfer') }),
+    ...(maxMappings === undefined ? {} : { maxMappings: u32(maxMappings, 'maxMappings') }),
+  })
+}
+
+function vfioDeviceOf(device: Servable): VfioDevice {
+  if (typeof device !== 'object' || device === null) throw invalidArgType('device', 'a device or a device model', device)
+  if ('vfio' in device) {
+    if (device.vfio !== undefined) return device.vfio
+    throw new VfioError('ENODEV', 'serve', {
+      reason: 'the device is bound to no VFIO driver',
+      remedy: 'bind it to one first, such as vfio-pci',
+    })
+  }
+  const ops = 'vfioDevice' in device ? device.vfioDevice('served') : device
+  if (typeof ops.getInfo !== 'function') throw invalidArgType('device', 'a device or a device model', device)
+  const made = new VfioDevice('served', ops)
+  made.enter(0)
+  return made
+}
