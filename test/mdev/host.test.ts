@@ -1,6 +1,8 @@
 /** Mediated devices on a whole machine: opened through their group, removed under their user. */
 import { describe, expect, it } from 'vitest'
 import { SoftwareHost } from '../../ts/host/software-host.ts'
+import { PciModel } from '../../ts/device/pci-model.ts'
+import { HostMemory } from '../../ts/memory/host-memory.ts'
 import { mtty } from '../../ts/drivers/mtty.ts'
 import { VFIO_PCI_MSI_IRQ_INDEX, VFIO_TYPE1v2_IOMMU } from '../../ts/uapi/constants.ts'
 import { UUID } from './machine.ts'
@@ -49,6 +51,44 @@ describe('a card in use', () => {
     host.close()
     expect(mdev.state).not.toBe('active')
     expect(() => host.mdev.create('mtty-1')).toThrow(code('EBADF'))
+  })
+})
+
+/** Doubles the word that it finds where it is pointed to, and says so. */
+class Doubler extends PciModel {
+  constructor() {
+    super({ vendor: 0x1234, device: 1, bars: [{ index: 0, size: 4096, kind: 'memory32' }], msi: 1 })
+  }
+
+  override write(_region: number, _offset: bigint, data: DataView): void {
+    const at = BigInt(data.getUint32(0, true))
+    this.dma.writeU32(at, this.dma.readU32(at) * 2)
+    this.irq.msi.trigger(0)
+  }
+}
+
+describe('a PCI model', () => {
+  it('is a mediated device with DMA and interrupts', async () => {
+    const host = new SoftwareHost()
+    host.mdev.registerParent('doubler', { types: [{ name: 'one', instances: 4 }], probe: () => new Doubler() })
+    const mdev = host.mdev.create('doubler-one', UUID)
+    const container = host.openContainer()
+    const group = host.openGroup(mdev.group?.number ?? -1)
+    group.setContainer(container)
+    container.setIommu(VFIO_TYPE1v2_IOMMU)
+    const memory = HostMemory.allocate(4096)
+    container.mapDma({ iova: 0x10000n, memory, read: true, write: true })
+    const device = group.getDevice(UUID)
+    const msi = device.irq(VFIO_PCI_MSI_IRQ_INDEX).enable(1)
+    device.region(7).writeU16(4, 6)
+    memory.writeU32(8, 21)
+    device.region(0).writeU32(0, 0x10008)
+    expect(await msi.vector(0).wait({ signal: AbortSignal.timeout(5000) })).toBe(1n)
+    expect(memory.readU32(8)).toBe(42)
+    device.close()
+    await mdev.remove()
+    expect(host.mdev.devices).toEqual([])
+    host.close()
   })
 })
 
