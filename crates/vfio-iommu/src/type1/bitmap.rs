@@ -1,7 +1,7 @@
 //! Which pages of a mapping are dirty.
 //!
-//! Kept by 4 KiB page whatever the IOMMU's page size is, in chunks that exist only where something is dirty:
-//! a clean terabyte costs nothing to keep and nothing to ask.
+//! Kept in chunks that exist only where something is dirty: a clean terabyte costs nothing to keep and next to
+//! nothing to ask.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -48,41 +48,13 @@ impl DirtyBitmap {
         self.chunks.clear();
     }
 
-    /// Returns the bits of 64 units from `first` on, where a unit is `unit_pages` pages and dirty if one of
-    /// them is.
-    pub(super) fn word(&self, first: u64, unit_pages: u64) -> u64 {
+    /// Returns the bits of 64 pages from `first` on, a multiple of 64.
+    pub(super) fn word(&self, first: u64) -> u64 {
         if self.full {
             return u64::MAX;
         }
-        if self.chunks.is_empty() {
-            return 0;
-        }
-        if unit_pages == 1 {
-            return self.page_word(first);
-        }
-        let dirty = |unit: u64| {
-            let start = unit.saturating_mul(unit_pages);
-            self.any(start..start.saturating_add(unit_pages))
-        };
-        (0..WORD_BITS).filter(|bit| dirty(first + bit)).fold(0, |word, bit| word | 1 << bit)
-    }
-
-    /// Returns the bits of 64 pages from `first` on, a multiple of 64.
-    fn page_word(&self, first: u64) -> u64 {
         let chunk = self.chunks.get(&(first / CHUNK_BITS));
         chunk.map_or(0, |chunk| chunk[(first % CHUNK_BITS / WORD_BITS) as usize])
-    }
-
-    /// Tells whether a page of the range is marked.
-    fn any(&self, pages: Range<u64>) -> bool {
-        let first = pages.start / WORD_BITS;
-        let last = (pages.end - 1) / WORD_BITS;
-        (first..=last).any(|word| {
-            let bits = self.page_word(word * WORD_BITS);
-            let low = pages.start.saturating_sub(word * WORD_BITS);
-            let high = (pages.end - word * WORD_BITS).min(WORD_BITS);
-            bits & mask(low, high) != 0
-        })
     }
 }
 

@@ -17,12 +17,11 @@ const BLOCK: u64 = 512;
 struct Source<'a> {
     /// `None`: every page is dirty.
     bitmap: Option<&'a DirtyBitmap>,
-    unit_pages: u64,
     bits: u64,
 }
 
 impl Source<'_> {
-    /// Returns the bits of 64 units from `64 * index` on; there are none behind the mapping.
+    /// Returns 64 bits from bit `64 * index` on; there are none behind the mapping.
     fn word(&self, index: u64) -> u64 {
         let first = index * WORD_BITS;
         let inside = match self.bits.saturating_sub(first) {
@@ -30,7 +29,7 @@ impl Source<'_> {
             bits if bits < WORD_BITS => (1 << bits) - 1,
             _ => u64::MAX,
         };
-        inside & self.bitmap.map_or(u64::MAX, |bitmap| bitmap.word(first, self.unit_pages))
+        inside & self.bitmap.map_or(u64::MAX, |bitmap| bitmap.word(first))
     }
 }
 
@@ -47,10 +46,11 @@ impl State {
     ) -> Result<(), Errno> {
         let page_size = self.page_size();
         let marked = mapping.dirty.lock();
-        // Hardware cannot tell what it wrote, so everything it can reach counts.
+        // Hardware cannot tell what it wrote, so everything it can reach counts. Without hardware a bit is a
+        // page of the machine, as in the bitmap.
         let bitmap = if self.has_hardware() { None } else { marked.as_ref() };
         let bits = mapping.range.size() / page_size;
-        let source = Source { bitmap, unit_pages: page_size / PAGE_SIZE, bits };
+        let source = Source { bitmap, bits };
 
         let offset = (mapping.range.start() - base) / page_size;
         let (first, shift) = (offset / WORD_BITS, offset % WORD_BITS);
@@ -75,14 +75,6 @@ impl Mapping {
     pub(super) fn restart_tracking(&mut self) {
         let bitmap = self.dirty.get_mut().get_or_insert_default();
         bitmap.clear();
-        let mut run = 0..0;
-        for page in self.pins.pinned_in(0..self.range.size() / PAGE_SIZE) {
-            if page != run.end {
-                bitmap.set(run);
-                run = page..page;
-            }
-            run.end = page + 1;
-        }
-        bitmap.set(run);
+        self.pins.pinned_in(0..self.range.size() / PAGE_SIZE).for_each(|run| bitmap.set(run));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Type1;
-use crate::{Access, DmaFault, DmaSpace, FaultReason, IoPageTable, Iova, Translation};
+use crate::{Access, DmaFault, DmaSpace, FaultReason, IoPageTable, Iova, REFUSED, Translation};
 
 /// Reaches memory through the page table, without a lock; refusals are logged.
 pub(super) struct HwSpace {
@@ -67,5 +67,23 @@ impl DmaSpace for HwSpace {
 
     fn translate(&self, iova: Iova, access: Access) -> Result<Translation, DmaFault> {
         self.access(iova, 1, access, |table| table.translate(iova, access))
+    }
+
+    fn translate_batch(&self, iovas: &mut [u64], access: Access) -> usize {
+        if self.open.load(Ordering::Acquire) {
+            return self.type1.0.table.translate_batch(iovas, access);
+        }
+        iovas.fill(REFUSED);
+        0
+    }
+
+    fn read_batch(&self, segments: &[[u64; 2]], into: &mut [u8]) -> Result<(), DmaFault> {
+        let [iova, len] = segments.first().copied().unwrap_or_default();
+        self.access(iova, len, Access::Read, |table| table.read_batch(segments, into))
+    }
+
+    fn write_batch(&self, segments: &[[u64; 2]], from: &[u8]) -> Result<(), DmaFault> {
+        let [iova, len] = segments.first().copied().unwrap_or_default();
+        self.access(iova, len, Access::Write, |table| table.write_batch(segments, from))
     }
 }

@@ -88,30 +88,37 @@ impl Ledger {
         (chunk.counts[slot(page)] > 0).then(|| run.page(page))
     }
 
-    /// Lists the pinned pages of a range.
-    pub(super) fn pinned_in(&self, pages: Range<u64>) -> impl Iterator<Item = u64> {
-        let chunks = self.chunks.range(pages.start / CHUNK_PAGES..);
-        let inside = chunks.take_while(move |(at, _)| **at * CHUNK_PAGES < pages.end);
-        inside.flat_map(move |(at, chunk)| {
-            let pinned = move |page: &u64| chunk.counts[slot(*page)] > 0;
-            let first = at * CHUNK_PAGES;
-            (first.max(pages.start)..(first + CHUNK_PAGES).min(pages.end)).filter(pinned)
+    /// Lists the pinned pages of a range as runs.
+    pub(super) fn pinned_in(&self, pages: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        self.chunks_in(pages).flat_map(|(piece, chunk)| {
+            let mut next = piece.start;
+            std::iter::from_fn(move || {
+                let rest = &chunk.counts[slot(next)..][..(piece.end - next) as usize];
+                let skip = rest.iter().position(|count| *count > 0)?;
+                let len = rest[skip..].iter().position(|count| *count == 0).unwrap_or(rest.len() - skip);
+                let start = next + skip as u64;
+                next = start + len as u64;
+                (len > 0).then_some(start..next)
+            })
         })
+    }
+
+    /// Lists the chunks that a range touches, each with the pages of the range inside it.
+    fn chunks_in(&self, pages: Range<u64>) -> impl Iterator<Item = (Range<u64>, &Chunk)> {
+        let chunks = self.chunks.range(pages.start / CHUNK_PAGES..);
+        let pieces = chunks.map(move |(index, chunk)| (clip(*index, &pages), chunk));
+        pieces.take_while(|(piece, _)| piece.start < piece.end)
     }
 
     /// Counts the pinned pages of a range.
     pub(super) fn count(&self, pages: Range<u64>) -> u64 {
-        let chunks = self.chunks.range(pages.start / CHUNK_PAGES..);
-        let inside = chunks.take_while(|(at, _)| **at * CHUNK_PAGES < pages.end);
-        let count = |(at, chunk): (&u64, &Chunk)| {
-            let first = at * CHUNK_PAGES;
-            let piece = first.max(pages.start)..(first + CHUNK_PAGES).min(pages.end);
+        let count = |(piece, chunk): (Range<u64>, &Chunk)| {
             if piece.end - piece.start == CHUNK_PAGES {
                 return chunk.pinned;
             }
-            piece.filter(|page| chunk.counts[slot(*page)] > 0).count() as u64
+            chunk.slice(&piece).iter().filter(|count| **count > 0).count() as u64
         };
-        inside.map(count).sum()
+        self.chunks_in(pages).map(count).sum()
     }
 
     /// Pins pages once more, whose memory, should they be new here, is `span`.
@@ -121,6 +128,11 @@ impl Ledger {
             let chunk =
                 self.chunks.entry(piece.start / CHUNK_PAGES).or_insert_with(|| Chunk::new(run.clone()));
             let usual = chunk.run.is(&run);
+            if chunk.pinned == 0 {
+                chunk.pinned = piece.end - piece.start;
+                chunk.slice_mut(&piece).fill(1);
+                continue;
+            }
             for page in piece {
                 let count = &mut chunk.counts[slot(page)];
                 match *count {
@@ -138,28 +150,17 @@ impl Ledger {
         }
     }
 
-    /// Takes one pin off each page of a range; calls `freed` for each page that has none left.
-    pub(super) fn unpin(&mut self, pages: Range<u64>, mut freed: impl FnMut(u64)) {
+    /// Takes one pin off each page of a range; calls `freed` for pages that have none left.
+    pub(super) fn unpin(&mut self, pages: Range<u64>, mut freed: impl FnMut(Range<u64>)) {
         let mut at = pages.start / CHUNK_PAGES;
         while let Some((&index, chunk)) = self.chunks.range_mut(at..).next() {
-            let first = index * CHUNK_PAGES;
-            for page in first.max(pages.start)..(first + CHUNK_PAGES).min(pages.end) {
-                let count = &mut chunk.counts[slot(page)];
-                if *count == 0 || (*count == SATURATED && take_excess(&mut self.excess, page)) {
-                    continue;
-                }
-                *count -= 1;
-                if *count == 0 {
-                    chunk.pinned -= 1;
-                    chunk.odd.remove(&page);
-                    freed(page);
-                }
+            let piece = clip(index, &pages);
+            if piece.start >= piece.end {
+                return;
             }
+            chunk.unpin(piece, &mut self.excess, &mut freed);
             if chunk.pinned == 0 {
                 self.chunks.remove(&index);
-            }
-            if first + CHUNK_PAGES >= pages.end {
-                return;
             }
             at = index + 1;
         }
@@ -170,6 +171,46 @@ impl Chunk {
     fn new(run: Run) -> Self {
         Self { counts: vec![0; CHUNK_PAGES as usize].into(), pinned: 0, run, odd: BTreeMap::new() }
     }
+
+    fn slice(&self, piece: &Range<u64>) -> &[u16] {
+        &self.counts[slot(piece.start)..][..(piece.end - piece.start) as usize]
+    }
+
+    fn slice_mut(&mut self, piece: &Range<u64>) -> &mut [u16] {
+        &mut self.counts[slot(piece.start)..][..(piece.end - piece.start) as usize]
+    }
+
+    fn unpin(
+        &mut self,
+        piece: Range<u64>,
+        excess: &mut BTreeMap<u64, u64>,
+        freed: &mut impl FnMut(Range<u64>),
+    ) {
+        if self.odd.is_empty() && self.slice(&piece).iter().all(|count| *count == 1) {
+            self.slice_mut(&piece).fill(0);
+            self.pinned -= piece.end - piece.start;
+            freed(piece);
+            return;
+        }
+        for page in piece {
+            let count = &mut self.counts[slot(page)];
+            if *count == 0 || (*count == SATURATED && take_excess(excess, page)) {
+                continue;
+            }
+            *count -= 1;
+            if *count == 0 {
+                self.pinned -= 1;
+                self.odd.remove(&page);
+                freed(page..page + 1);
+            }
+        }
+    }
+}
+
+/// Returns the part of `pages` that lies in a chunk; empty if there is none.
+fn clip(index: u64, pages: &Range<u64>) -> Range<u64> {
+    let first = index * CHUNK_PAGES;
+    first.max(pages.start)..(first + CHUNK_PAGES).min(pages.end)
 }
 
 fn slot(page: u64) -> usize {

@@ -11,7 +11,8 @@
 //! * `mapping`, `mappings`: one mapping, all of them by address. `owner`: who is charged. `bitmap`,
 //!   `bitmap_target`, `harvest`: dirty pages.
 //! * `pin`: `vfio_pin_pages`, with `ledger` and `pins` counting. `hw_space`, `emulated_space`: what devices
-//!   see. `listener`: who hears of unmaps.
+//!   see. `listener`: who hears of unmaps. `report`: what was refused.
+//! * `state`: what the domain's lock protects. `changes`: holding it, and the table's, for a series of requests.
 //!
 //! Locks: the domain's, then the table's, then a process'. Listeners are called with none held.
 

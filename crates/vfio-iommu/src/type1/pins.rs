@@ -26,8 +26,8 @@ impl Pins {
         self.0.iter().find_map(|(_, ledger)| ledger.memory_of(page))
     }
 
-    /// Lists the pinned pages of a range, a page that several devices pinned once for each.
-    pub(super) fn pinned_in(&self, pages: Range<u64>) -> impl Iterator<Item = u64> {
+    /// Lists the pinned pages of a range as runs, a page that several devices pinned once for each.
+    pub(super) fn pinned_in(&self, pages: Range<u64>) -> impl Iterator<Item = Range<u64>> {
         self.0.iter().flat_map(move |(_, ledger)| ledger.pinned_in(pages.clone()))
     }
 
@@ -38,7 +38,8 @@ impl Pins {
             [] => 0,
             [(_, ledger)] => ledger.count(pages),
             ledgers => (0..).zip(ledgers).fold(0, |sum, (index, (_, ledger))| {
-                sum + ledger.pinned_in(pages.clone()).filter(|page| alone(index, *page)).count() as u64
+                let pinned = ledger.pinned_in(pages.clone()).flatten();
+                sum + pinned.filter(|page| alone(index, *page)).count() as u64
             }),
         }
     }
@@ -71,7 +72,7 @@ impl Pins {
         let Some(index) = self.0.iter().position(|(owner, _)| *owner == device) else { return 0 };
         let (_, mut ledger) = self.0.swap_remove(index);
         let mut free = 0;
-        ledger.unpin(pages, |page| free += u64::from(!self.is_pinned(page)));
+        ledger.unpin(pages, |freed| free += freed.end - freed.start - self.count(freed));
         if !ledger.is_empty() {
             self.0.push((device, ledger));
         }

@@ -2,6 +2,7 @@
 
 mod dirty;
 mod groups;
+mod ledger;
 mod map;
 mod model;
 mod pin;

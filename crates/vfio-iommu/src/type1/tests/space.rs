@@ -140,3 +140,33 @@ fn the_listener_of_faults_may_map_what_was_missing() {
     assert!(space.read(0x5000, &mut [0]).is_ok());
     machine.type1.faults().set_listener(None);
 }
+
+#[test]
+fn when_an_unmap_has_returned_no_access_is_in_flight() {
+    for machine in [Machine::hw(), Machine::emulated()] {
+        let kind =
+            if machine.type1.info().iova_ranges.is_some() { DeviceKind::Hw } else { DeviceKind::Emulated };
+        let space = machine.type1.space_for(NIC, "device", kind);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let mut byte = [0];
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        let _ = space.write(0x1fff, &[0xee; 2]);
+                    }
+                });
+            }
+            for _ in 0..300 {
+                machine.map(0x1000, 2, 0).unwrap();
+                machine.unmap(0x1000, 2).unwrap();
+                machine.mm.write(machine.ram + 0x1000, &[0]).unwrap();
+                std::thread::yield_now();
+                machine.mm.read(machine.ram + 0x1000, &mut byte).unwrap();
+                assert_eq!(byte, [0]);
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(machine.locked(), 0);
+    }
+}
