@@ -18,4 +18,4 @@ pub mod type1;
 pub use addr::{Iova, IovaRange};
 pub use fault::{FaultContext, FaultListener, FaultLog, FaultRecord, MapChange, MapEvent, MapHistory};
 pub use page_table::{Editor, IoPageTable, Reader};
-pub use space::{Access, DmaFault, DmaSpace, FaultReason, ReadDone, Translation, WriteDone};
+pub use space::{Access, DmaFault, DmaSpace, FaultReason, REFUSED, ReadDone, Translation, WriteDone};

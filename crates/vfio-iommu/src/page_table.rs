@@ -9,7 +9,8 @@
 //! is left that could reach what it took away, and the memory is not touched any more.
 //!
 //! * `entry`: the 64 bits of a slot. `node`: tables and buckets. `walk`: from the root to a leaf.
-//! * `reader`: translate and copy inside an epoch. `edit`: map and unmap under the lock.
+//! * `reader`, `cursor`: translate and copy inside an epoch. `space`: what a device makes of that.
+//! * `edit`, `editor`: map and unmap under the lock.
 //! * `extents`: keeps mapped memory objects alive. `garbage`: what waits for readers to leave.
 
 // UNSAFETY: frees garbage after the epoch.
@@ -23,6 +24,7 @@ mod extents;
 mod garbage;
 mod node;
 mod reader;
+mod space;
 mod walk;
 
 use std::fmt;
@@ -32,7 +34,7 @@ use parking_lot::Mutex;
 use vfio_memory::{HostSpan, Memory, Prot};
 use vfio_uapi::Errno;
 
-use crate::{Access, DmaFault, DmaSpace, Iova, IovaRange, Translation};
+use crate::{Iova, IovaRange};
 use edit::State;
 
 pub use editor::Editor;
@@ -108,40 +110,6 @@ impl Drop for IoPageTable {
 impl fmt::Debug for IoPageTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IoPageTable").finish_non_exhaustive()
-    }
-}
-
-impl DmaSpace for IoPageTable {
-    fn read(&self, iova: Iova, into: &mut [u8]) -> Result<(), DmaFault> {
-        self.read_once(iova, into)
-    }
-
-    fn write(&self, iova: Iova, from: &[u8]) -> Result<(), DmaFault> {
-        self.write_once(iova, from)
-    }
-
-    fn fill(&self, iova: Iova, byte: u8, len: u64) -> Result<(), DmaFault> {
-        self.reader().fill(iova, byte, len)
-    }
-
-    fn compare_exchange_u32(&self, iova: Iova, current: u32, new: u32) -> Result<u32, DmaFault> {
-        self.reader().compare_exchange_u32(iova, current, new)
-    }
-
-    fn compare_exchange_u64(&self, iova: Iova, current: u64, new: u64) -> Result<u64, DmaFault> {
-        self.reader().compare_exchange_u64(iova, current, new)
-    }
-
-    fn fetch_add_u32(&self, iova: Iova, value: u32) -> Result<u32, DmaFault> {
-        self.reader().fetch_add_u32(iova, value)
-    }
-
-    fn fetch_add_u64(&self, iova: Iova, value: u64) -> Result<u64, DmaFault> {
-        self.reader().fetch_add_u64(iova, value)
-    }
-
-    fn translate(&self, iova: Iova, access: Access) -> Result<Translation, DmaFault> {
-        self.translate_once(iova, access)
     }
 }
 

@@ -123,6 +123,9 @@ pub struct Translation {
     pub len: u64,
 }
 
+/// Stands for an address that was refused, in a batch.
+pub const REFUSED: u64 = u64::MAX;
+
 /// Takes the bytes of a submitted read.
 pub type ReadDone = Box<dyn FnOnce(Result<Vec<u8>, DmaFault>) + Send>;
 
@@ -182,6 +185,28 @@ pub trait DmaSpace: Send + Sync {
     /// The reason for which an access would be refused.
     fn translate(&self, iova: Iova, access: Access) -> Result<Translation, DmaFault>;
 
+    /// Replaces each address by the host address it leads to at this moment, or by [`REFUSED`]; returns how many
+    /// were not refused. Nothing is recorded of those that were.
+    fn translate_batch(&self, iovas: &mut [u64], access: Access) -> usize {
+        translate_each(iovas, |iova| self.translate(iova, access))
+    }
+
+    /// Reads segments, each an address and a length, into consecutive parts of `into`, whose end is the end.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read) of the first segment that is refused; those before it were read.
+    fn read_batch(&self, segments: &[[u64; 2]], into: &mut [u8]) -> Result<(), DmaFault> {
+        gather(segments, into, |iova, piece| self.read(iova, piece))
+    }
+
+    /// Writes consecutive parts of `from` to segments, each an address and a length, up to the end of `from`.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write) of the first segment that is refused; those before it were written.
+    fn write_batch(&self, segments: &[[u64; 2]], from: &[u8]) -> Result<(), DmaFault> {
+        scatter(segments, from, |iova, piece| self.write(iova, piece))
+    }
+
     /// Reads `len` bytes and hands them to `done`: at once, or when the memory's owner has answered.
     ///
     /// Works on every kind of memory. `done` may run on another thread, and is never run inside an epoch.
@@ -215,4 +240,51 @@ pub trait DmaSpace: Send + Sync {
 
     /// Releases pages that were pinned (`vfio_unpin_pages`).
     fn unpin_pages(&self, _iova: Iova, _npages: u64) {}
+}
+
+/// Translates in place; see [`DmaSpace::translate_batch`].
+#[inline]
+pub(crate) fn translate_each(
+    iovas: &mut [u64],
+    translate: impl Fn(Iova) -> Result<Translation, DmaFault>,
+) -> usize {
+    let mut done = 0;
+    for iova in iovas {
+        let host = translate(*iova).ok().map(|found| found.host);
+        done += usize::from(host.is_some());
+        *iova = host.unwrap_or(REFUSED);
+    }
+    done
+}
+
+/// Deals `into` out to segments; see [`DmaSpace::read_batch`].
+#[inline]
+pub(crate) fn gather(
+    segments: &[[u64; 2]],
+    mut into: &mut [u8],
+    read: impl Fn(Iova, &mut [u8]) -> Result<(), DmaFault>,
+) -> Result<(), DmaFault> {
+    for [iova, len] in segments {
+        let len = usize::try_from(*len).unwrap_or(usize::MAX).min(into.len());
+        let (piece, rest) = into.split_at_mut(len);
+        read(*iova, piece)?;
+        into = rest;
+    }
+    Ok(())
+}
+
+/// Deals `from` out to segments; see [`DmaSpace::write_batch`].
+#[inline]
+pub(crate) fn scatter(
+    segments: &[[u64; 2]],
+    mut from: &[u8],
+    write: impl Fn(Iova, &[u8]) -> Result<(), DmaFault>,
+) -> Result<(), DmaFault> {
+    for [iova, len] in segments {
+        let len = usize::try_from(*len).unwrap_or(usize::MAX).min(from.len());
+        let (piece, rest) = from.split_at(len);
+        write(*iova, piece)?;
+        from = rest;
+    }
+    Ok(())
 }

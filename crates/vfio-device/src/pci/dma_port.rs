@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use vfio_iommu::{
-    Access, DmaFault, DmaSpace, FaultContext, FaultLog, FaultReason, Iova, ReadDone, Translation, WriteDone,
+    Access, DmaFault, DmaSpace, FaultContext, FaultLog, FaultReason, Iova, REFUSED, ReadDone, Translation,
+    WriteDone,
 };
 use vfio_memory::{HostSpan, Prot};
 use vfio_uapi::Errno;
@@ -126,6 +127,24 @@ impl DmaSpace for DmaPort {
 
     fn translate(&self, iova: Iova, access: Access) -> Result<Translation, DmaFault> {
         self.through(iova, 1, access, |space| space.translate(iova, access))
+    }
+
+    fn translate_batch(&self, iovas: &mut [u64], access: Access) -> usize {
+        if let Some(space) = self.space.read_recursive().as_ref().filter(|_| self.is_master()) {
+            return space.translate_batch(iovas, access);
+        }
+        iovas.fill(REFUSED);
+        0
+    }
+
+    fn read_batch(&self, segments: &[[u64; 2]], into: &mut [u8]) -> Result<(), DmaFault> {
+        let [iova, len] = segments.first().copied().unwrap_or_default();
+        self.through(iova, len, Access::Read, |space| space.read_batch(segments, into))
+    }
+
+    fn write_batch(&self, segments: &[[u64; 2]], from: &[u8]) -> Result<(), DmaFault> {
+        let [iova, len] = segments.first().copied().unwrap_or_default();
+        self.through(iova, len, Access::Write, |space| space.write_batch(segments, from))
     }
 
     fn submit_read(&self, iova: Iova, len: usize, done: ReadDone) {

@@ -1,6 +1,6 @@
 //! Raw calls on a device's view of memory that do many accesses in one crossing.
 
-use vfio_iommu::Access;
+use vfio_iommu::{Access, REFUSED};
 use vfio_memory::Prot;
 use vfio_uapi::Errno;
 
@@ -13,9 +13,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry::new(c"dmaWriteBatch", "dma pairs from", scatter),
 ];
 
-/// Stands for an address that was refused.
-const REFUSED: u64 = u64::MAX;
-
 fn translate(call: &Call) -> Answer {
     let object = call.object(0)?;
     let space = object.dma()?;
@@ -23,13 +20,15 @@ fn translate(call: &Call) -> Answer {
     if call.u64s_len(3)? != addresses.len() {
         return Err(Errno::EINVAL.into());
     }
+    let mut readable = if prot == Prot::RW { addresses.clone() } else { Vec::new() };
     let access = if prot.contains(Prot::WRITE) { Access::Write } else { Access::Read };
-    let mut done = 0;
-    for address in &mut addresses {
-        let readable = prot != Prot::RW || space.translate(*address, Access::Read).is_ok();
-        let found = space.translate(*address, access).ok().filter(|_| readable);
-        *address = found.map_or(REFUSED, |found| found.host);
-        done += usize::from(found.is_some());
+    let mut done = space.translate_batch(&mut addresses, access);
+    space.translate_batch(&mut readable, Access::Read);
+    for (host, _) in
+        addresses.iter_mut().zip(&readable).filter(|(host, read)| **host != REFUSED && **read == REFUSED)
+    {
+        *host = REFUSED;
+        done -= 1;
     }
     call.store_u64s(3, &addresses)?;
     Ok(Value::count(done))
@@ -51,12 +50,8 @@ fn gather(call: &Call) -> Answer {
     let pairs = call.u64s(1)?;
     let mut bytes = call.bytes(2)?;
     let total = total(&pairs, bytes.len())?;
-    bytes.with_mut(|mut into| {
-        for pair in pairs.chunks_exact(2) {
-            let (piece, rest) = into.split_at_mut(pair[1] as usize);
-            space.read(pair[0], piece)?;
-            into = rest;
-        }
+    bytes.with_mut(|into| {
+        space.read_batch(pairs.as_chunks().0, into)?;
         Ok::<_, Refusal>(())
     })?;
     Ok(Value::count(total))
@@ -68,12 +63,8 @@ fn scatter(call: &Call) -> Answer {
     let pairs = call.u64s(1)?;
     let bytes = call.bytes(2)?;
     let total = total(&pairs, bytes.len())?;
-    bytes.with(|mut from| {
-        for pair in pairs.chunks_exact(2) {
-            let (piece, rest) = from.split_at(pair[1] as usize);
-            space.write(pair[0], piece)?;
-            from = rest;
-        }
+    bytes.with(|from| {
+        space.write_batch(pairs.as_chunks().0, from)?;
         Ok::<_, Refusal>(())
     })?;
     Ok(Value::count(total))

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use vfio_memory::{ExternalMemory, HostSpan, Memory, PAGE_SIZE, Prot};
 use vfio_uapi::Errno;
 
-use crate::{Access, DmaFault, DmaSpace, FaultReason, IoPageTable, IovaRange};
+use crate::{Access, DmaFault, DmaSpace, FaultReason, IoPageTable, IovaRange, REFUSED};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -305,6 +305,23 @@ fn a_series_of_changes_shows_at_once() {
     assert_eq!(memory.handles(), 2);
     drop(table);
     assert_eq!(memory.handles(), 1);
+}
+
+#[test]
+fn batches_stop_at_the_first_refusal() {
+    let memory = Memory::anonymous(4 * PAGE_SIZE).unwrap();
+    let table = table(&[(0x1000, PAGE_SIZE), (0x3000, PAGE_SIZE)], &memory);
+    let host = memory.stable_ptr().unwrap().addr() as u64;
+    let mut iovas = [0x1008, 0x2000, 0x3010, u64::MAX];
+    assert_eq!(table.translate_batch(&mut iovas, Access::Write), 2);
+    assert_eq!(iovas, [host + 8, REFUSED, host + 0x10, REFUSED]);
+
+    table.write_batch(&[[0x1000, 3], [0x3003, 0], [0x3003, u64::MAX]], b"abcdef").unwrap();
+    let mut seen = [0; 8];
+    table.read_batch(&[[0x1001, 2], [0x3003, 3]], &mut seen).unwrap();
+    assert_eq!(&seen, b"bcdef\0\0\0");
+    let fault = table.read_batch(&[[0x1000, 1], [0x2000, 2], [0x1000, 1]], &mut seen).unwrap_err();
+    assert_eq!((fault.iova, fault.len, seen[0], seen[3]), (0x2000, 2, b'a', b'e'));
 }
 
 #[test]
