@@ -5,6 +5,7 @@
  */
 import { VfioError } from '../errors.ts'
 import type { MdevParentOptions } from '../mdev/parent-options.ts'
+import { u32 } from '../shape.ts'
 import { MttyDevice } from './mtty-device.ts'
 
 const PORTS = 24
@@ -20,9 +21,10 @@ export interface MttyOptions {
 /**
  * Makes the driver with its types `mtty-1` and `mtty-2` (the number is that of the ports), to be registered as a parent:
  * `host.mdev.registerParent('mtty', mtty())`.
+ * @throws {TypeError} `ports` is no number
  */
 export function mtty(options: MttyOptions = {}): MdevParentOptions {
-  let free = options.ports ?? PORTS
+  let free = u32(options.ports ?? PORTS, 'options.ports')
   return {
     driver: 'mtty',
     deviceApi: 'vfio-pci',
