@@ -40,6 +40,12 @@ function user(device: VfioDeviceOps) {
     writeMemory: (at, from) => argumentAt(Number(at)).write(from),
     installStream: (stream) => streams.push(stream) + 9,
     removeStream: () => streams.pop(),
+    event: () => {
+      throw new VfioError('EBADF', 'eventfd')
+    },
+    installRegion: () => {
+      throw new VfioError('EMFILE', 'install')
+    },
   }
   const feature = (argsz: number, flags: number, base = 0) => {
     if (base === 0) view.setUint32(0, argsz, true)
