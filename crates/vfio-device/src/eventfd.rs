@@ -9,6 +9,7 @@ mod counter;
 mod poller;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::fmt;
 #[cfg(unix)]
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use vfio_uapi::Errno;
 
 use counter::Counter;
+use turn::Turn;
 
 /// The largest value that a counter holds.
 pub(crate) const MAX: u64 = u64::MAX - 1;
@@ -166,16 +168,25 @@ impl EventFd {
 }
 
 impl Inner {
-    fn notify(&self, event: Event) {
-        let callbacks: Vec<Callback> = {
-            let subscribers = self.subscribers.lock();
-            if subscribers.is_empty() {
-                return;
+    /// Tells the subscribers. A counter that they signal in turn is seen to when they have returned, so that counters
+    /// which signal each other in a circle do not pile up calls, and not for ever; false when it had to be broken off.
+    fn notify(&self, event: Event) -> bool {
+        if self.subscribers.lock().is_empty() {
+            return true;
+        }
+        let Some(turn) = Turn::begin(self) else { return true };
+        loop {
+            if !turn.spend() {
+                return false;
             }
-            subscribers.iter().map(|(_, callback)| Arc::clone(callback)).collect()
-        };
-        for callback in callbacks {
-            callback(event);
+            let callbacks: Vec<Callback> =
+                self.subscribers.lock().iter().map(|(_, callback)| Arc::clone(callback)).collect();
+            for callback in callbacks {
+                callback(event);
+            }
+            if !turn.take_again() {
+                return true;
+            }
         }
     }
 }

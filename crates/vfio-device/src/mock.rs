@@ -16,6 +16,9 @@ use crate::pci::{
 /// An access that a model has seen: BAR, offset, bytes.
 pub(crate) type Seen = (u8, u64, usize);
 
+/// An answer that a model keeps for later.
+type Kept = Box<dyn FnOnce() + Send>;
+
 /// A model that notes what it is asked, and answers when the test wants it to.
 #[derive(Default)]
 pub(crate) struct MockModel {
@@ -25,7 +28,7 @@ pub(crate) struct MockModel {
     pub(crate) resets: Mutex<Vec<ResetKind>>,
     pub(crate) config_writes: Mutex<Vec<(u16, usize)>>,
     /// Answers are kept here instead of being given.
-    pub(crate) deferred: Mutex<Option<Vec<Box<dyn FnOnce() + Send>>>>,
+    pub(crate) deferred: Mutex<Option<Vec<Kept>>>,
 }
 
 impl MockModel {
@@ -63,9 +66,8 @@ impl PciModel for Shared {
         let mut bytes = vec![0; len];
         let read = self.bar_read(bar, offset, &mut bytes);
         let answer = move || done(read.map(|()| bytes));
-        match self.0.deferred.lock().as_mut() {
-            Some(kept) => return kept.push(Box::new(answer)),
-            None => {}
+        if let Some(kept) = self.0.deferred.lock().as_mut() {
+            return kept.push(Box::new(answer));
         }
         answer();
     }

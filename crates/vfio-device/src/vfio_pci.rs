@@ -19,6 +19,8 @@ mod plan;
 mod regions;
 mod rw;
 mod session;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod trigger;
 mod virqfd;

@@ -26,6 +26,9 @@ struct Watched {
     by_id: HashMap<u64, Weak<Inner>>,
 }
 
+/// How long the thread rests when counters signal each other in a circle.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+
 static POLLER: OnceLock<Result<&'static Poller, Errno>> = OnceLock::new();
 
 /// Has the thread notify the subscribers of `inner` from now on.
@@ -81,7 +84,10 @@ impl Poller {
                 let data = event.data;
                 let known = self.watched.lock().by_id.get(&data.u64()).cloned();
                 if let Some(inner) = known.and_then(|inner| inner.upgrade()) {
-                    inner.notify(Event::Readable);
+                    // Counters in a circle wake this thread again and again: leave some time to others.
+                    if !inner.notify(Event::Readable) {
+                        std::thread::sleep(PAUSE);
+                    }
                 }
             }
         }

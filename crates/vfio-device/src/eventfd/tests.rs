@@ -71,6 +71,22 @@ fn a_subscriber_may_signal_another_counter_and_end_its_own_subscription() {
     assert_eq!(second.read(), Some(1));
 }
 
+#[test]
+fn counters_in_a_circle_are_broken_off() {
+    let (first, second) = (EventFd::in_process(0).unwrap(), EventFd::in_process(0).unwrap());
+    let forward = |from: &EventFd, to: &EventFd| {
+        let (from2, to) = (from.clone(), to.clone());
+        from.subscribe(move |_| {
+            let _ = from2.read();
+            to.signal(1);
+        })
+    };
+    let circle = [forward(&first, &second), forward(&second, &first), forward(&first, &first)];
+    first.signal(1);
+    drop(circle);
+    assert!(first.is_readable(), "what was not told stays in the counter");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn notices_writers_outside() {

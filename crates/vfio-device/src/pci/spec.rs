@@ -203,7 +203,7 @@ impl FunctionSpec {
             config.set_clearable(offset, &cap.clearable);
             config.set(link, &[at as u8]);
             link = offset + 1;
-            map.note(cap.bytes[0], offset, cap.bytes.len());
+            map.note(&cap.bytes, offset);
         }
         if !self.capabilities.is_empty() {
             config.set_bits(STATUS, STATUS_CAP_LIST, STATUS_CAP_LIST);
@@ -253,19 +253,28 @@ impl CapabilityMap {
         self.extents.iter().find(|(start, _)| *start == at).map_or(0, |(_, len)| *len)
     }
 
-    fn note(&mut self, id: u8, at: u16, len: usize) {
-        use super::registers::{CAP_ID_AF, CAP_ID_EXPRESS, CAP_ID_MSI, CAP_ID_MSIX, CAP_ID_PM};
-        let place = match id {
-            CAP_ID_MSI => &mut self.msi,
-            CAP_ID_MSIX => &mut self.msix,
-            CAP_ID_PM => &mut self.power,
-            CAP_ID_EXPRESS => &mut self.express,
-            CAP_ID_AF => &mut self.advanced,
+    /// Notes a capability that the hardware acts on, the first of its kind and if all its registers are there.
+    fn note(&mut self, bytes: &[u8], at: u16) {
+        use super::registers::{
+            CAP_ID_AF, CAP_ID_EXPRESS, CAP_ID_MSI, CAP_ID_MSIX, CAP_ID_PM, MSI_FLAGS_64, MSI_FLAGS_MASKABLE,
+        };
+        let flags =
+            u16::from_le_bytes([bytes.get(2).copied().unwrap_or(0), bytes.get(3).copied().unwrap_or(0)]);
+        let (place, least) = match bytes[0] {
+            CAP_ID_MSI => {
+                let wide = if flags & MSI_FLAGS_64 != 0 { 4 } else { 0 };
+                let maskable = if flags & MSI_FLAGS_MASKABLE != 0 { 10 } else { 0 };
+                (&mut self.msi, 10 + wide + maskable)
+            }
+            CAP_ID_MSIX => (&mut self.msix, 12),
+            CAP_ID_PM => (&mut self.power, 8),
+            CAP_ID_EXPRESS => (&mut self.express, if flags & 0xf == 1 { 20 } else { 44 }),
+            CAP_ID_AF => (&mut self.advanced, 6),
             _ => return,
         };
-        if place.is_none() {
+        if place.is_none() && bytes.len() >= least {
             *place = Some(at);
-            self.extents.push((at, len));
+            self.extents.push((at, bytes.len()));
         }
     }
 }

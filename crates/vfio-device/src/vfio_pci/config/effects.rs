@@ -47,7 +47,9 @@ impl Effects {
             Some(Action::HoldLine(held)) => session.follow_line_bit(held),
             Some(Action::Power(state)) => session.set_power(state),
             // A function without a reset that works keeps its state, as the hardware's own bit would.
-            Some(Action::Reset) => drop(session.function.try_reset()),
+            Some(Action::Reset) => {
+                let _ = session.function.try_reset();
+            }
         }
     }
 }
