@@ -23,7 +23,8 @@ function device() {
       const { eventfds } = checkIrqSet(request, COUNT, 1)
       const { flags, index, start, count } = request
       requests.push({ flags, index, start, count })
-      for (let i = 0; i < (eventfds?.length ?? 0); i++) triggers[start + i] = eventfds?.fd(i) === -1 ? undefined : eventfds?.get(i)
+      for (let i = 0; i < (eventfds?.length ?? 0); i++)
+        triggers[start + i] = eventfds?.fd(i) === -1 ? undefined : eventfds?.get(i)
       if (flags === 0x21 && count === 0) triggers.length = 0
     },
   })

@@ -36,7 +36,10 @@ describe('a registered device', () => {
   it('refuses to be opened from within its own opening', () => {
     let inner = ''
     const machine = new TestMachine()
-    const group = new Group(machine.plain(EDU, { openDevice: () => void (inner = errnoOf(() => group.getDevice(EDU))) }).group, machine.process)
+    const group = new Group(
+      machine.plain(EDU, { openDevice: () => void (inner = errnoOf(() => group.getDevice(EDU))) }).group,
+      machine.process,
+    )
     const container = new Container(machine.container(), machine.process)
     group.setContainer(container)
     container.setIommu(3)
@@ -66,7 +69,11 @@ describe('a registered device', () => {
   it('refuses everything before access is granted, and after it was closed', () => {
     const { vfioDevice, device } = open()
     expect(errnoOf(() => new DeviceSession(vfioDevice).info())).toBe('EINVAL')
-    expect(errnoOf(() => new DeviceSession(vfioDevice).ioctl(0x3bc8, { value: 0n, read: () => new Uint8Array(), write: () => {} }))).toBe('EINVAL')
+    expect(
+      errnoOf(() =>
+        new DeviceSession(vfioDevice).ioctl(0x3bc8, { value: 0n, read: () => new Uint8Array(), write: () => {} }),
+      ),
+    ).toBe('EINVAL')
     device.close()
     expect(errnoOf(() => device.info())).toBe('EBADF')
     expect(errnoOf(() => device.region(0))).toBe('EBADF')
@@ -89,18 +96,18 @@ describe('unregistering a device', () => {
   it('finishes at once when nobody uses it', () => {
     const { machine, vfioDevice, device } = open()
     device.close()
-    const finished = vi.fn()
+    const finished = vi.fn<() => void>()
     machine.registry.unregisterGroupDev(vfioDevice, finished)
     expect(finished).toHaveBeenCalledOnce()
     expect(vfioDevice.registered).toBe(false)
   })
 
   it('asks its users, again and again, until the last has closed it', () => {
-    const request = vi.fn()
+    const request = vi.fn<(count: number) => void>()
     const { machine, vfioDevice, device, group } = open({ request })
     const counts: number[] = []
     device.on('request', (count) => counts.push(count))
-    const finished = vi.fn()
+    const finished = vi.fn<() => void>()
     machine.registry.unregisterGroupDev(vfioDevice, finished)
     expect(counts).toEqual([0])
     expect(errnoOf(() => group.getDevice(EDU))).toBe('ENODEV')
@@ -117,10 +124,10 @@ describe('unregistering a device', () => {
 
   it('finishes within the call when its user closes on request', () => {
     const { machine, vfioDevice, device } = open()
-    const closed = vi.fn()
+    const closed = vi.fn<() => void>()
     device.on('close', closed)
     device.on('request', () => device.close())
-    const finished = vi.fn()
+    const finished = vi.fn<() => void>()
     machine.registry.unregisterGroupDev(vfioDevice, finished)
     expect(finished).toHaveBeenCalledOnce()
     expect(closed).toHaveBeenCalledOnce()
@@ -133,7 +140,7 @@ describe('a hot reset', () => {
   const sibling = (group: number, devfn: number, bound = true) => ({ group, segment: 0, bus: 0, devfn, bound })
 
   it('needs the groups of all devices that it reaches', () => {
-    const reset = vi.fn()
+    const reset = vi.fn<() => void>()
     const hotReset = { affected: () => [sibling(0, 0x20), sibling(7, 0x21)], reset }
     const { device, group } = open({ hotReset })
     expect(device.hotResetInfo()).toHaveLength(2)

@@ -53,6 +53,7 @@ describe('an ioctl argument', () => {
 
   it('is nothing else', () => {
     const { mm } = new TestProcess()
-    for (const wrong of [undefined, null, {}, 1.5, Number.NaN]) expect(() => ioctlArgument(wrong as never, mm)).toThrow(TypeError)
+    for (const wrong of [undefined, null, {}, 1.5, Number.NaN])
+      expect(() => ioctlArgument(wrong as never, mm)).toThrow(TypeError)
   })
 })

@@ -46,6 +46,16 @@ export class TestFiles {
   }
 }
 
+/** What a call answers, undefined where it is refused. Anything thrown that is no errno is an error of the product. */
+export function answerOf<T>(call: () => T): T | undefined {
+  try {
+    return call()
+  } catch (error) {
+    if (error instanceof VfioError) return undefined
+    throw error
+  }
+}
+
 /** A signed 32-bit number as bytes. */
 export function s32(...values: number[]): Uint8Array {
   return new Uint8Array(Int32Array.from(values).buffer)

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import { DeviceFile } from '../../ts/files/device-file.ts'
+import type { DeviceFile } from '../../ts/files/device-file.ts'
 import { EventFdFile } from '../../ts/files/eventfd-file.ts'
 import { makePipe } from '../../ts/files/pipe-file.ts'
 import { MemoryFile } from '../../ts/files/memory-file.ts'
@@ -90,8 +90,12 @@ describe('a device file', () => {
     expect(file.read(files.process, new Uint8Array(0), 1n << 40n)).toBe(0)
     expect(errnoOf(() => file.read(files.process, new Uint8Array(1), -1n))).toBe('EINVAL')
     expect(errnoOf(() => file.read(files.process, new Uint8Array(1), 1n << 63n))).toBe('EINVAL')
-    expect(errnoOf(() => file.mmap(files.process, 1n, 4096n, { read: true, write: true, execute: false, shared: true }))).toBe('EINVAL')
-    expect(errnoOf(() => file.mmap(files.process, 0n, 1n << 63n, { read: true, write: true, execute: false, shared: true }))).toBe('ENOMEM')
+    expect(
+      errnoOf(() => file.mmap(files.process, 1n, 4096n, { read: true, write: true, execute: false, shared: true })),
+    ).toBe('EINVAL')
+    expect(
+      errnoOf(() => file.mmap(files.process, 0n, 1n << 63n, { read: true, write: true, execute: false, shared: true })),
+    ).toBe('ENOMEM')
   })
 
   it('puts a capability chain behind the info that has room for it', () => {
@@ -111,7 +115,41 @@ describe('a device file', () => {
     whole.set(u32s(56))
     files.ioctl(device, 'VFIO_DEVICE_GET_INFO', whole)
     expect(whole).toEqual(
-      Uint8Array.of(...u32s(56, 0x82, 1, 1, 24, 0), 3, 0, 1, 0, 40, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0),
+      Uint8Array.of(
+        ...u32s(56, 0x82, 1, 1, 24, 0),
+        3,
+        0,
+        1,
+        0,
+        40,
+        0,
+        0,
+        0,
+        9,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        4,
+        0,
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        9,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+      ),
     )
     const region = u32s(32, 0, 0, 5, 0, 0, 0, 0)
     files.ioctl(device, 'VFIO_DEVICE_GET_REGION_INFO', region)
@@ -131,8 +169,8 @@ describe('a device file', () => {
       setIrqs: (request) => {
         const { eventfds } = checkIrqSet(request, 4, 1)
         for (let i = 0; i < (eventfds?.length ?? 0); i++) {
-          if (eventfds?.fd(i) === -1) seen.push('unset')
-          else eventfds?.get(i).signal(), seen.push('signalled')
+          if (eventfds?.fd(i) !== -1) eventfds?.get(i).signal()
+          seen.push(eventfds?.fd(i) === -1 ? 'unset' : 'signalled')
         }
       },
     })
@@ -140,7 +178,13 @@ describe('a device file', () => {
     const event = new EventFdFile()
     const fd = files.process.install(event)
     const set = (...fds: number[]): string =>
-      errnoOf(() => files.ioctl(device, 'VFIO_DEVICE_SET_IRQS', Uint8Array.of(...u32s(20 + fds.length * 4, 0x24, 0, 0, fds.length), ...s32(...fds))))
+      errnoOf(() =>
+        files.ioctl(
+          device,
+          'VFIO_DEVICE_SET_IRQS',
+          Uint8Array.of(...u32s(20 + fds.length * 4, 0x24, 0, 0, fds.length), ...s32(...fds)),
+        ),
+      )
     expect(set(fd, -1)).toBe('ok')
     expect(set(fd, 999)).toBe('EBADF')
     expect(set(files.container)).toBe('EINVAL')
@@ -154,7 +198,11 @@ describe('a device file', () => {
   it('copies no payload that is longer than argsz says, or than a kernel would', () => {
     const answers: string[] = []
     const files = new TestFiles({
-      setIrqs: (request) => void answers.push(errnoOf(() => request.bools()), errnoOf(() => request.eventfds())),
+      setIrqs: (request) =>
+        void answers.push(
+          errnoOf(() => request.bools()),
+          errnoOf(() => request.eventfds()),
+        ),
     })
     const device = files.start()
     files.ioctl(device, 'VFIO_DEVICE_SET_IRQS', u32s(20, 0x22, 0, 0, 1))
@@ -164,7 +212,7 @@ describe('a device file', () => {
   })
 
   it('lists what a hot reset reaches, and resets with the groups of all', () => {
-    const reset = vi.fn()
+    const reset = vi.fn<() => void>()
     const files = new TestFiles({
       hotReset: { affected: () => [{ group: 0, segment: 0, bus: 6, devfn: 0x68, bound: true }], reset },
     })
@@ -175,7 +223,8 @@ describe('a device file', () => {
     const room = u32s(20, 0, 0, 0, 0)
     files.ioctl(device, 'VFIO_DEVICE_GET_PCI_HOT_RESET_INFO', room)
     expect(room).toEqual(Uint8Array.of(...u32s(20, 0, 1, 0), 0, 0, 6, 0x68))
-    const hotReset = (...words: number[]): string => errnoOf(() => files.ioctl(device, 'VFIO_DEVICE_PCI_HOT_RESET', u32s(...words)))
+    const hotReset = (...words: number[]): string =>
+      errnoOf(() => files.ioctl(device, 'VFIO_DEVICE_PCI_HOT_RESET', u32s(...words)))
     expect(hotReset(12, 0, 0)).toBe('EINVAL')
     expect(hotReset(16, 1, 1, files.group)).toBe('EINVAL')
     expect(hotReset(20, 0, 2, files.group, files.group)).toBe('EINVAL')

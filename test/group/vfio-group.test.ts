@@ -47,7 +47,9 @@ describe('a group', () => {
 
     const explained = group.explain()
     expect(explained.blockers.map((member) => member.name)).toEqual(['0000:04:02.0'])
-    expect(explained.blockers[0]?.remedy).toEqual(['echo 0000:04:02.0 > /sys/bus/pci/devices/0000:04:02.0/driver/unbind'])
+    expect(explained.blockers[0]?.remedy).toEqual([
+      'echo 0000:04:02.0 > /sys/bus/pci/devices/0000:04:02.0/driver/unbind',
+    ])
     expect(String(explained)).toMatch(/not viable[\s\S]*0000:04:02.0 +bound to virtio-pci/)
 
     iommuGroup.unuseDefaultDomain()
@@ -86,7 +88,8 @@ describe('a group', () => {
     group.setContainer(container)
     expect(errnoOf(() => group.getDevice(EDU))).toBe('EINVAL')
     container.setIommu(3)
-    for (const wrong of ['', 'bogus', `${EDU}\n`, `${EDU} `]) expect(errnoOf(() => group.getDevice(wrong))).toBe('ENODEV')
+    for (const wrong of ['', 'bogus', `${EDU}\n`, `${EDU} `])
+      expect(errnoOf(() => group.getDevice(wrong))).toBe('ENODEV')
     using device = group.getDevice(EDU)
     expect(device.name).toBe(EDU)
     expect(() => group.getDevice(5 as never)).toThrow(TypeError)

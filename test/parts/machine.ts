@@ -23,7 +23,10 @@ export class TestProcess implements Caller {
   readonly #placed = new Map<HostMemory, bigint>()
 
   constructor(without: readonly string[] = []) {
-    this.mm = new (addon().NativeAddressSpace)({ memlock: 0xffff_ffff_ffff_ffffn, capIpcLock: !without.includes('CAP_IPC_LOCK') })
+    this.mm = new (addon().NativeAddressSpace)({
+      memlock: 0xffff_ffff_ffff_ffffn,
+      capIpcLock: !without.includes('CAP_IPC_LOCK'),
+    })
     this.#without = new Set(without)
   }
 

@@ -24,7 +24,12 @@ export function type1(options: Type1Options = {}) {
   const drivers = new IommuDriverRegistry()
   drivers.register(
     new Type1Driver({
-      geometry: () => ({ pgsizes: 0x4020_1000n, apertureStart: 0n, apertureLast: 0xffff_ffff_ffffn, cacheCoherency: false }),
+      geometry: () => ({
+        pgsizes: 0x4020_1000n,
+        apertureStart: 0n,
+        apertureLast: 0xffff_ffff_ffffn,
+        cacheCoherency: false,
+      }),
       entryLimit: () => options.entryLimit ?? 65535,
     }),
   )

@@ -43,7 +43,9 @@ describe('mapping', () => {
       address: 0x1000n,
       remedy: 'unmap it first',
     })
-    expect(() => container.mapDma({ iova: 0x8000n, memory, read: false, write: false })).toThrow(/EINVAL.*neither read nor write/)
+    expect(() => container.mapDma({ iova: 0x8000n, memory, read: false, write: false })).toThrow(
+      /EINVAL.*neither read nor write/,
+    )
     expect(() => container.mapDma({ iova: 0x8001n, memory, ...both })).toThrow(/EINVAL.*multiples of 4096/)
     expect(() => container.mapDma({ iova: 0xfee0_0000n, memory, ...both })).toThrow(/EINVAL.*map within 0x0-0xfedfffff/)
     expect(() => container.mapDma({ iova: 1n << 48n, memory, ...both })).toThrow(/EINVAL.*cannot map/)
@@ -149,14 +151,23 @@ describe('batches', () => {
   it('map all or nothing', () => {
     const { container, dma } = type1()
     using memory = HostMemory.allocate(0x4000)
-    container.mapDmaBatch({ memory, triples: BigUint64Array.of(0n, 0x10000n, 0x1000n, 0x2000n, 0x20000n, 0x2000n), ...both })
+    container.mapDmaBatch({
+      memory,
+      triples: BigUint64Array.of(0n, 0x10000n, 0x1000n, 0x2000n, 0x20000n, 0x2000n),
+      ...both,
+    })
     memory.writeU8(0x2000, 5)
     expect(dma.readU8(0x20000n)).toBe(5)
     const clash = BigUint64Array.of(0n, 0x30000n, 0x1000n, 0n, 0x20000n, 0x1000n)
-    expect(refusal(() => container.mapDmaBatch({ memory, triples: clash, ...both }))).toMatchObject({ code: 'EEXIST', address: 0x20000n })
+    expect(refusal(() => container.mapDmaBatch({ memory, triples: clash, ...both }))).toMatchObject({
+      code: 'EEXIST',
+      address: 0x20000n,
+    })
     expect(container.unmapDma({ iova: 0x30000n, length: 0x1000 })).toBe(0n)
     expect(() => container.mapDmaBatch({ memory, triples: BigUint64Array.of(0n), ...both })).toThrow(RangeError)
-    expect(() => container.mapDmaBatch({ memory, triples: BigUint64Array.of(0x4000n, 0n, 0x1000n), ...both })).toThrow(RangeError)
+    expect(() => container.mapDmaBatch({ memory, triples: BigUint64Array.of(0x4000n, 0n, 0x1000n), ...both })).toThrow(
+      RangeError,
+    )
     expect(() => container.mapDmaBatch({ memory, triples: [0n, 0n, 0n] as never, ...both })).toThrow(TypeError)
   })
 
@@ -197,7 +208,10 @@ describe('what else a container tells', () => {
     expect(container.dirty.bitmap({ iova: 0, length: 0x4000 })[0]).toBe(0b100)
     expect(container.dirty.bitmap({ iova: 0, length: 0x4000 })[0]).toBe(0)
     dma.writeU8(0x1fffn, 1)
-    expect(container.unmapDmaDirty({ iova: 0, length: 0x4000 })).toMatchObject({ unmapped: 0x4000n, bitmap: Uint8Array.of(2, 0, 0, 0, 0, 0, 0, 0) })
+    expect(container.unmapDmaDirty({ iova: 0, length: 0x4000 })).toMatchObject({
+      unmapped: 0x4000n,
+      bitmap: Uint8Array.of(2, 0, 0, 0, 0, 0, 0, 0),
+    })
     container.dirty.stop()
     container.dirty.stop()
     expect(errnoOf(() => container.dirty.bitmap({ iova: 0, length: 1n << 63n }))).toBe('EINVAL')

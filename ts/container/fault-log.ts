@@ -19,13 +19,17 @@ export class FaultLog extends EventEmitter<FaultEvents> {
   constructor(native: NativeFaultLog) {
     super()
     this.#native = native
-    const self: EventEmitter = this
-    self.on('newListener', (event) => {
-      if (event === 'fault' && this.listenerCount('fault') === 0)
-        native.setListener((fault) => this.emit('fault', fault))
+    this.#followListeners(this)
+  }
+
+  /** Listens to the native log while somebody listens here. */
+  #followListeners(emitter: EventEmitter): void {
+    const nobody = (event: unknown): boolean => event === 'fault' && emitter.listenerCount('fault') === 0
+    emitter.on('newListener', (event) => {
+      if (nobody(event)) this.#native.setListener((fault) => this.emit('fault', fault))
     })
-    self.on('removeListener', (event) => {
-      if (event === 'fault' && this.listenerCount('fault') === 0) native.setListener(undefined)
+    emitter.on('removeListener', (event) => {
+      if (nobody(event)) this.#native.setListener(undefined)
     })
   }
 

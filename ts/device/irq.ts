@@ -135,7 +135,7 @@ export class Irq {
   #disable(start: number, count: number): void {
     try {
       if (this.#enabled.size === 0) this.disable()
-      else this.set('trigger', start, { events: new Array<null>(count).fill(null) })
+      else this.set('trigger', start, { events: Array.from({ length: count }, () => null) })
     } catch (error) {
       if (!isErrno(error, 'EINVAL')) throw error // another mode was enabled meanwhile: nothing to give up
     }
