@@ -93,6 +93,9 @@ export type { SysfsAttribute, SysfsBinary, SysfsDirectory, SysfsLink, SysfsNode 
 export type { RenderOptions } from './sysfs/render.ts'
 export { SysfsTree, type SysfsStat } from './sysfs/tree.ts'
 
+export { serve, type RegisteredDevice, type Servable, type ServableModel } from './user/serve.ts'
+export { DeviceServer, type Client, type DeviceServerEvents, type ServeOptions } from './user/device-server.ts'
+
 export * from './uapi/constants.ts'
 export type { ErrnoName } from './uapi/errno.ts'
 export { VfioError, isErrno, type VfioErrorDetails } from './errors.ts'

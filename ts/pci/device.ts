@@ -1,4 +1,5 @@
 /** Enumerated functions and the buses they sit on. */
+import type { VfioDevice } from '../device/vfio-device.ts'
 import type { GroupMember, IommuGroup } from '../group/iommu-group.ts'
 import { busName, devfn, formatPciAddress, type PciAddress } from './address.ts'
 import { HEADER_BRIDGE, type PciHeader, readHeader } from './config-layout.ts'
@@ -81,6 +82,8 @@ export class PciDevice implements GroupMember {
   /** Its base address registers. */
   readonly bars: readonly BarResource[]
   readonly quirks: Readonly<PciQuirks>
+  /** The device as VFIO knows it, while `vfio-pci` has it; `serve()` takes it. */
+  vfio: VfioDevice | undefined
   /** The bus behind it, if it is a bridge. */
   subordinate: PciBus | undefined
   /** IOMMU group that it is in; undefined: there is no IOMMU. */

@@ -3,7 +3,6 @@ import { VfioError } from '../errors.ts'
 import { VfioDevice } from '../device/vfio-device.ts'
 import { VfioPciOps } from '../device/vfio-pci-ops.ts'
 import type { VfioRegistry } from '../group/vfio-registry.ts'
-import type { PciDevice } from './device.ts'
 import type { PciDriverOps } from './driver.ts'
 import { BusReset } from './hot-reset.ts'
 import { PCI_ANY_ID } from './id-table.ts'
@@ -14,7 +13,6 @@ import { PCI_ANY_ID } from './id-table.ts'
  * It matches no function by itself: one is given to it by `new_id`, or by its `driver_override`.
  */
 export function vfioPciDriver(registry: VfioRegistry): PciDriverOps {
-  const registered = new Map<PciDevice, VfioDevice>()
   return {
     name: 'vfio-pci',
     managesDma: true,
@@ -32,13 +30,13 @@ export function vfioPciDriver(registry: VfioRegistry): PciDriverOps {
         vfio.put()
         throw error
       }
-      registered.set(device, vfio)
+      device.vfio = vfio
     },
     remove(device, done) {
-      const vfio = registered.get(device)
+      const { vfio } = device
       if (!vfio) return done()
       registry.unregisterGroupDev(vfio, () => {
-        registered.delete(device)
+        device.vfio = undefined
         vfio.put()
         done()
       })

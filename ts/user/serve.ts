@@ -44,7 +44,8 @@ export async function serve(device: Servable, options: ServeOptions): Promise<De
 }
 
 function vfioDeviceOf(device: Servable): VfioDevice {
-  if (typeof device !== 'object' || device === null) throw invalidArgType('device', 'a device or a device model', device)
+  if (typeof device !== 'object' || device === null)
+    throw invalidArgType('device', 'a device or a device model', device)
   if ('vfio' in device) {
     if (device.vfio !== undefined) return device.vfio
     throw new VfioError('ENODEV', 'serve', {
