@@ -80,7 +80,7 @@ impl FileWindow {
         at: u64,
         change: impl FnOnce([u8; N]) -> Option<[u8; N]>,
     ) -> Result<[u8; N], Errno> {
-        if (self.offset + at) % N as u64 != 0 {
+        if !(self.offset + at).is_multiple_of(N as u64) {
             return Err(Errno::EINVAL);
         }
         let _alone = self.atomics.lock();
