@@ -33,9 +33,9 @@ pub(super) struct Access {
 
 impl Access {
     /// Makes an access for a thread that may or may not wait.
-    pub(super) fn new(dma: Arc<DmaPort>, mailbox: Arc<Mailbox>, may_wait: bool) -> Self {
+    pub(super) fn new(dma: Arc<DmaPort>, mailbox: Arc<Mailbox>, may_wait: bool, by_messages: bool) -> Self {
         let generation = mailbox.generation();
-        Self { dma, mailbox, generation, may_wait, by_messages: Cell::new(false) }
+        Self { dma, mailbox, generation, may_wait, by_messages: Cell::new(by_messages) }
     }
 
     /// Begins to act for the present generation; what was learnt of memory counts no more if it is another one.

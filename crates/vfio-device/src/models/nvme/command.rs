@@ -67,6 +67,16 @@ pub(super) struct Completion {
 }
 
 impl Completion {
+    /// Makes the completion of a command that succeeded.
+    pub(super) const fn success(submission_queue: u16, command: u16, result: u32) -> Self {
+        Self { submission_queue, command, status: Status::SUCCESS, result }
+    }
+
+    /// Makes the completion of a command that failed.
+    pub(super) const fn failure(submission_queue: u16, command: u16, status: Status) -> Self {
+        Self { submission_queue, command, status, result: 0 }
+    }
+
     /// Lays the entry out.
     pub(super) fn encode(&self, submission_head: u16, phase: bool) -> [u8; COMPLETION_SIZE] {
         let mut bytes = [0; COMPLETION_SIZE];

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use vfio_iommu::{DmaSpace, Iova};
@@ -21,6 +22,8 @@ struct Answers {
     /// Number of the accesses that are waited for; answers to others come too late.
     batch: u64,
     received: Vec<(usize, Answer)>,
+    /// Until when answers to accesses of an older generation are waited for.
+    patience: Option<Instant>,
 }
 
 /// What an access gave: bytes read (none for a write), or that it was refused.
@@ -44,10 +47,12 @@ impl Mailbox {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Begins a generation: whoever waits for answers of the one before stops.
-    pub(super) fn begin(&self, generation: u64) {
-        self.generation.store(generation, Ordering::Release);
-        let _answers = self.answers.lock();
+    /// Begins a generation. Whoever waits for answers of the one before stops, once they have come or `patience` is
+    /// over.
+    pub(super) fn begin(&self, patience: Duration) {
+        let mut answers = self.answers.lock();
+        answers.patience = Instant::now().checked_add(patience);
+        self.generation.fetch_add(1, Ordering::AcqRel);
         self.arrived.notify_all();
     }
 
@@ -105,13 +110,18 @@ impl Mailbox {
     fn wait(&self, generation: u64, count: usize) -> Result<Vec<Vec<u8>>, Failure> {
         let mut answers = self.answers.lock();
         while answers.received.len() < count {
-            if self.generation() != generation {
+            if self.generation() == generation {
+                self.arrived.wait(&mut answers);
+                continue;
+            }
+            let over =
+                answers.patience.is_none_or(|end| self.arrived.wait_until(&mut answers, end).timed_out());
+            if over {
                 // What still arrives belongs to no batch any more.
                 answers.batch += 1;
                 answers.received.clear();
                 return Err(Failure::Reset);
             }
-            self.arrived.wait(&mut answers);
         }
         let mut received = std::mem::take(&mut answers.received);
         drop(answers);

@@ -16,7 +16,7 @@ const ENTRY_SIZE: u64 = 8;
 pub(super) fn segments(access: &Access, prp: [u64; 2], len: u64, page: u64) -> Result<Vec<Segment>, Failure> {
     let [first, second] = prp;
     let mut found = Layout { segments: Vec::new(), left: len };
-    if first % 4 != 0 {
+    if !first.is_multiple_of(4) {
         return Err(Status::INVALID_PRP_OFFSET.into());
     }
     found.add(first, page - first % page);
@@ -27,7 +27,7 @@ pub(super) fn segments(access: &Access, prp: [u64; 2], len: u64, page: u64) -> R
         found.add_page(second, page)?;
         return Ok(found.segments);
     }
-    if second % ENTRY_SIZE != 0 {
+    if !second.is_multiple_of(ENTRY_SIZE) {
         return Err(Status::INVALID_PRP_OFFSET.into());
     }
     let mut list = second;
@@ -43,7 +43,7 @@ pub(super) fn segments(access: &Access, prp: [u64; 2], len: u64, page: u64) -> R
             found.add_page(entry, page)?;
         }
         match entries.next() {
-            Some(next) if next % page == 0 => list = next,
+            Some(next) if next.is_multiple_of(page) => list = next,
             Some(_) => return Err(Status::INVALID_PRP_OFFSET.into()),
             None => return Ok(found.segments),
         }
@@ -57,7 +57,7 @@ struct Layout {
 
 impl Layout {
     fn add_page(&mut self, iova: u64, page: u64) -> Result<(), Failure> {
-        if iova % page != 0 {
+        if !iova.is_multiple_of(page) {
             return Err(Status::INVALID_PRP_OFFSET.into());
         }
         self.add(iova, page);

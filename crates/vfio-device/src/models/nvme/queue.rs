@@ -31,6 +31,8 @@ pub(super) struct CompletionQueue {
     /// Next entry to fill.
     pub(super) tail: u32,
     pub(super) phase: bool,
+    /// The entry before that is being written: the host may see it already, and no interrupt tells of it yet.
+    writing: bool,
     /// Vector of its interrupts, if it has any.
     pub(super) vector: Option<u16>,
     /// Something was posted that no interrupt told of.
@@ -47,13 +49,18 @@ impl SubmissionQueue {
 impl CompletionQueue {
     /// Makes an empty queue.
     pub(super) const fn new(base: u64, size: u32, vector: Option<u16>) -> Self {
-        Self { base, size, head: 0, tail: 0, phase: true, vector, untold: false }
+        Self { base, size, head: 0, tail: 0, phase: true, writing: false, vector, untold: false }
     }
 
     /// Returns the entries that can be filled; one always stays free, or full would look like empty.
     const fn room(&self) -> u32 {
         self.size - 1 - distance(self.head, self.tail, self.size)
     }
+}
+
+/// Tells whether a queue of so many entries ends before the address space does.
+pub(super) fn fits(base: u64, entries: u32, entry_size: usize) -> bool {
+    base.checked_add(u64::from(entries) * entry_size as u64 - 1).is_some()
 }
 
 /// Names commands that wait to be fetched and lie side by side.
@@ -139,7 +146,8 @@ impl Queues {
 
     /// Tells whether there are queues beside the admin queues.
     pub(super) fn has_io_queues(&self) -> bool {
-        self.submission.iter().skip(1).any(Option::is_some) || self.completion.iter().skip(1).any(Option::is_some)
+        self.submission.iter().skip(1).any(Option::is_some)
+            || self.completion.iter().skip(1).any(Option::is_some)
     }
 
     /// Puts a submission queue in its place, or takes it away.
@@ -165,7 +173,8 @@ impl Queues {
         let queue = usize::try_from(number / 2).map_err(|_| BadDoorbell::Register)?;
         let value = value & 0xffff;
         if number % 2 == 0 {
-            let found = self.submission.get_mut(queue).and_then(Option::as_mut).ok_or(BadDoorbell::Register)?;
+            let found =
+                self.submission.get_mut(queue).and_then(Option::as_mut).ok_or(BadDoorbell::Register)?;
             let free = found.size - 1 - distance(found.head, found.tail, found.size);
             if value >= found.size || distance(found.tail, value, found.size) > free {
                 return Err(BadDoorbell::Value);
@@ -173,7 +182,8 @@ impl Queues {
             found.tail = value;
             Ok(Rung::Submission)
         } else {
-            let found = self.completion.get_mut(queue).and_then(Option::as_mut).ok_or(BadDoorbell::Register)?;
+            let found =
+                self.completion.get_mut(queue).and_then(Option::as_mut).ok_or(BadDoorbell::Register)?;
             let used = distance(found.head, found.tail, found.size);
             if value >= found.size || distance(found.head, value, found.size) > used {
                 return Err(BadDoorbell::Value);
@@ -189,7 +199,9 @@ impl Queues {
             return Some(batch);
         }
         let pairs = (self.submission.len() - 1) as u16;
-        let batch = (0..pairs).map(|step| (self.turn - 1 + step) % pairs + 1).find_map(|queue| self.batch_of(queue))?;
+        let batch = (0..pairs)
+            .map(|step| (self.turn - 1 + step) % pairs + 1)
+            .find_map(|queue| self.batch_of(queue))?;
         self.turn = batch.queue % pairs + 1;
         Some(batch)
     }
@@ -210,22 +222,35 @@ impl Queues {
         }
     }
 
-    /// Names the place of the next completion for commands of a submission queue; none if there is none.
-    pub(super) fn slot(&self, submission: u16) -> Option<Slot> {
-        let from = self.submission(submission)?;
-        let queue = self.completion(from.completion).filter(|queue| queue.room() != 0)?;
-        let address = queue.base + u64::from(queue.tail) * COMPLETION_SIZE as u64;
-        Some(Slot { queue: from.completion, address, phase: queue.phase, submission_head: from.head as u16 })
+    /// Tells whether a completion for a command of a submission queue has a place.
+    pub(super) fn has_room(&self, submission: u16) -> bool {
+        let queue = self.submission(submission).and_then(|from| self.completion(from.completion));
+        queue.is_some_and(|queue| queue.room() != 0)
     }
 
-    /// Notes that a completion was written.
+    /// Takes the place of the next completion for a command of a submission queue.
+    pub(super) fn claim(&mut self, submission: u16) -> Option<Slot> {
+        let from = *self.submission(submission)?;
+        let queue = self.completion.get_mut(usize::from(from.completion))?.as_mut()?;
+        if queue.room() == 0 {
+            return None;
+        }
+        let address = queue.base + u64::from(queue.tail) * COMPLETION_SIZE as u64;
+        let slot =
+            Slot { queue: from.completion, address, phase: queue.phase, submission_head: from.head as u16 };
+        queue.writing = true;
+        queue.tail += 1;
+        if queue.tail == queue.size {
+            queue.tail = 0;
+            queue.phase = !queue.phase;
+        }
+        Some(slot)
+    }
+
+    /// Notes that the completion was written whose place was taken last.
     pub(super) fn posted(&mut self, slot: Slot) {
         if let Some(Some(queue)) = self.completion.get_mut(usize::from(slot.queue)) {
-            queue.tail += 1;
-            if queue.tail == queue.size {
-                queue.tail = 0;
-                queue.phase = !queue.phase;
-            }
+            queue.writing = false;
             queue.untold = true;
         }
     }
@@ -243,7 +268,8 @@ impl Queues {
     /// Tells whether a queue that interrupts has completions that the host has not looked at, `masked` vectors aside.
     pub(super) fn wants_attention(&self, masked: impl Fn(u16) -> bool) -> bool {
         self.completion.iter().flatten().any(|queue| {
-            queue.head != queue.tail && queue.vector.is_some_and(|vector| !masked(vector))
+            let written = distance(queue.head, queue.tail, queue.size) > u32::from(queue.writing);
+            written && queue.vector.is_some_and(|vector| !masked(vector))
         })
     }
 }

@@ -1,5 +1,8 @@
 //! The controller's registers: what they hold and which bits a write changes.
 
+use super::command::{COMMAND_SIZE, COMPLETION_SIZE};
+use super::queue;
+
 /// Controller capabilities: queues of 2048 entries in contiguous memory, 7.5 s to become ready, the NVM command set
 /// alone or by way of the I/O command sets, memory pages of 4 to 64 KiB.
 pub(super) const CAPABILITIES: u64 = 0x0040_0820_0f01_07ff;
@@ -175,7 +178,9 @@ impl Registers {
         let page = self.configuration.page_size();
         let aligned = (queues.submission_base | queues.completion_base) & (page - 1) == 0;
         let sized = queues.submission_size >= 2 && queues.completion_size >= 2;
-        (self.configuration.is_supported() && aligned && sized).then_some(queues)
+        let fit = queue::fits(queues.submission_base, queues.submission_size, COMMAND_SIZE)
+            && queue::fits(queues.completion_base, queues.completion_size, COMPLETION_SIZE);
+        (self.configuration.is_supported() && aligned && sized && fit).then_some(queues)
     }
 
     /// Tells whether the controller takes commands.

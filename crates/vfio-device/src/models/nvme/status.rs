@@ -12,6 +12,7 @@ impl Status {
     pub(super) const INVALID_FIELD: Self = Self::generic(0x02);
     pub(super) const DATA_TRANSFER_ERROR: Self = Self(0x04);
     pub(super) const ABORT_REQUESTED: Self = Self(0x07);
+    pub(super) const COMMAND_SEQUENCE_ERROR: Self = Self::generic(0x0c);
     pub(super) const INVALID_NAMESPACE: Self = Self::generic(0x0b);
     pub(super) const INVALID_PRP_OFFSET: Self = Self::generic(0x13);
     pub(super) const WRITE_PROTECTED: Self = Self::generic(0x20);
@@ -24,7 +25,6 @@ impl Status {
     pub(super) const INVALID_LOG_PAGE: Self = Self::specific(0x09);
     pub(super) const INVALID_QUEUE_DELETION: Self = Self::specific(0x0c);
     pub(super) const FEATURE_NOT_SAVEABLE: Self = Self::specific(0x0d);
-    pub(super) const FEATURE_NOT_CHANGEABLE: Self = Self::specific(0x0e);
     pub(super) const WRITE_FAULT: Self = Self(2 << 8 | 0x80);
     pub(super) const UNRECOVERED_READ_ERROR: Self = Self(2 << 8 | 0x81);
 
@@ -34,6 +34,11 @@ impl Status {
 
     const fn specific(code: u16) -> Self {
         Self(1 << 8 | code | DO_NOT_RETRY)
+    }
+
+    /// Tells whether the blocks themselves failed.
+    pub(super) const fn is_of_media(self) -> bool {
+        self.0 >> 8 & 7 == 2
     }
 
     /// Returns the fifteen bits that stand behind the phase bit.

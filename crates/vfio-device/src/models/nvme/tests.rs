@@ -1,0 +1,10 @@
+//! Tests that drive a controller as a host does.
+
+mod admin;
+mod driver;
+mod hostile;
+mod interrupts;
+mod io;
+mod messages;
+mod registers;
+mod space;
