@@ -122,7 +122,12 @@ export class Device extends EventEmitter<DeviceEvents> {
    */
   ioeventfd(region: number, offset: U64, width: 1 | 2 | 4 | 8, data: U64, event: EventFd | null): void {
     const at = this.region(region).info.offset + u64(offset, 'offset')
-    this.session.ioeventfd(width, BigInt.asUintN(64, at), u64(data, 'data'), event?.sink)
+    this.session.ioeventfd(
+      width,
+      BigInt.asUintN(64, at),
+      u64(data, 'data'),
+      event === null ? undefined : () => event.sink,
+    )
   }
 
   /** Closes the device (idempotent). Its interrupts end; regions that are mapped stay mapped. */

@@ -127,10 +127,10 @@ export class DeviceSession implements DeviceUser {
   }
 
   /** `VFIO_DEVICE_IOEVENTFD`. @throws {VfioError} ENOTTY, and what the driver refuses with */
-  ioeventfd(width: 1 | 2 | 4 | 8, offset: bigint, data: bigint, event: EventTarget64 | undefined): void {
+  ioeventfd(width: 1 | 2 | 4 | 8, offset: bigint, data: bigint, lookup: (() => EventTarget64) | undefined): void {
     const ops = this.ops('VFIO_DEVICE_IOEVENTFD')
     if (ops.ioeventfd === undefined) throw new VfioError('ENOTTY', 'VFIO_DEVICE_IOEVENTFD')
-    ops.ioeventfd(width, offset, data, event)
+    ops.ioeventfd(width, offset, data, lookup)
   }
 
   /** `VFIO_DEVICE_GET_PCI_HOT_RESET_INFO`. @throws {VfioError} ENOTTY no such bus, ENODEV no such reset */

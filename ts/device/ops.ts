@@ -196,10 +196,10 @@ export interface VfioDeviceOps {
     access: { read: boolean; write: boolean; shared: boolean },
   ): RegionMapping
   /**
-   * `VFIO_DEVICE_IOEVENTFD`: `event` (absent: no longer) writes `data` to `offset` of the device file; absent: ENOTTY.
-   * `width` in bytes. @throws {VfioError} EINVAL, EEXIST, ENODEV, ENOSPC
+   * `VFIO_DEVICE_IOEVENTFD`: the event that `lookup` finds (absent: no longer) writes `data` to `offset` of the device file;
+   * absent: ENOTTY. `width` in bytes. @throws {VfioError} EINVAL, EEXIST, ENODEV, ENOSPC, and what `lookup` throws
    */
-  ioeventfd?(width: 1 | 2 | 4 | 8, offset: bigint, data: bigint, event: EventTarget64 | undefined): void
+  ioeventfd?(width: 1 | 2 | 4 | 8, offset: bigint, data: bigint, lookup: (() => EventTarget64) | undefined): void
   /** Slot or bus reset, where the device sits on a bus that has one; absent: ENOTTY. */
   readonly hotReset?: HotResetProvider
   /** Any other request on the device file; absent: ENOTTY. Returns the ioctl's value. */

@@ -110,8 +110,8 @@ export class VfioPciOps implements VfioDeviceOps {
     }
   }
 
-  ioeventfd(width: 1 | 2 | 4 | 8, offset: bigint, data: bigint, event: EventTarget64 | undefined): void {
-    const native = event === undefined ? null : nativeEvent(event)
+  ioeventfd(width: 1 | 2 | 4 | 8, offset: bigint, data: bigint, lookup: (() => EventTarget64) | undefined): void {
+    const native = lookup === undefined ? null : lookedUp(lookup)
     syscall('VFIO_DEVICE_IOEVENTFD', () => this.native.ioeventfd(width, offset, data, native))
   }
 
@@ -148,13 +148,18 @@ function nativeEvents(events: IrqEventFds): NativeIrqFd[] {
     const fd = events.fd(i)
     if (fd === -1) return null
     if (fd < 0) return fd
-    try {
-      return nativeEvent(events.get(i))
-    } catch (error) {
-      if (isErrno(error)) return { errno: error.code }
-      throw error
-    }
+    return lookedUp(() => events.get(i))
   })
+}
+
+/** An event, or the errno with which looking it up fails. */
+function lookedUp(lookup: () => EventTarget64): NativeIrqFd {
+  try {
+    return nativeEvent(lookup())
+  } catch (error) {
+    if (isErrno(error)) return { errno: error.code }
+    throw error
+  }
 }
 
 function nativeEvent(event: EventTarget64) {

@@ -48,7 +48,7 @@ export function ioeventfd(session: DeviceSession, caller: Caller, argument: Ioct
   if (flags !== width || !isWidth(width) || fd < -1) {
     throw new VfioError('EINVAL', operation, { reason: 'exactly one width is asked for, and a descriptor or -1' })
   }
-  session.ioeventfd(width, offset, data, fd < 0 ? undefined : eventOf(caller, fd, operation))
+  session.ioeventfd(width, offset, data, fd < 0 ? undefined : () => eventOf(caller, fd, operation))
   return 0
 }
 

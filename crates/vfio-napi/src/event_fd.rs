@@ -98,12 +98,14 @@ impl NativeEventFd {
         Ok(())
     }
 
-    /// Lets the counter go; who holds it (an interrupt that is enabled) keeps it.
+    /// Lets the counter go and hangs up: an interrupt that is enabled keeps it, and whoever only waits for it lets go.
     #[napi(catch_unwind)]
     pub fn close(&self) -> Result<()> {
         self.unwatch()?;
         let open = self.open.borrow_mut().take();
-        drop(open);
+        if let Some((event, _)) = open {
+            event.hang_up();
+        }
         Ok(())
     }
 }
