@@ -62,9 +62,17 @@ pub struct VfioPciOptions {
 pub struct VfioPci {
     function: Arc<PciFunction>,
     options: VfioPciOptions,
-    session: RwLock<Option<Arc<Session>>>,
+    slot: RwLock<Slot>,
     /// Token that users of virtual functions must know; only a physical function has one.
     vf_token: Option<Mutex<[u8; 16]>>,
+}
+
+/// Holds the session. Models are called while it opens and closes, and may ask for it then.
+enum Slot {
+    Closed,
+    /// Being opened or closed.
+    Changing,
+    Open(Arc<Session>),
 }
 
 impl VfioPci {
@@ -72,7 +80,7 @@ impl VfioPci {
     #[must_use]
     pub fn new(function: Arc<PciFunction>, options: VfioPciOptions) -> Self {
         let vf_token = features::has_virtual_functions(&function).then(|| Mutex::new([0; 16]));
-        Self { function, options, session: RwLock::new(None), vf_token }
+        Self { function, options, slot: RwLock::new(Slot::Closed), vf_token }
     }
 
     /// Returns the function.
@@ -84,7 +92,7 @@ impl VfioPci {
     /// Tells whether the device is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.session.read().is_some()
+        self.peek().is_some()
     }
 
     /// Returns the session, with the device awake for as long as the answer is kept.
@@ -92,13 +100,20 @@ impl VfioPci {
     /// # Errors
     /// `ENODEV` the device is not open.
     fn session(&self) -> Result<Awake, Errno> {
-        let session = self.session.read().clone().ok_or(Errno::ENODEV)?;
-        Ok(session.awake())
+        Ok(self.peek().ok_or(Errno::ENODEV)?.awake())
+    }
+
+    /// Returns the session without waking the device.
+    fn peek(&self) -> Option<Arc<Session>> {
+        match &*self.slot.read() {
+            Slot::Open(session) => Some(Arc::clone(session)),
+            Slot::Closed | Slot::Changing => None,
+        }
     }
 
     /// Reports an uncorrected error of the function to its user (the ERR interrupt).
     pub fn report_error(&self) {
-        if let Some(session) = self.session.read().clone() {
+        if let Some(session) = self.peek() {
             session.signal_error();
         }
     }
@@ -114,23 +129,34 @@ impl VfioDeviceOps for VfioPci {
     /// # Errors
     /// `EBUSY` it is open.
     fn open_device(&self, dma: Option<Arc<dyn DmaSpace>>) -> Result<(), Errno> {
-        let mut slot = self.session.write();
-        if slot.is_some() {
-            return Err(Errno::EBUSY);
+        {
+            let mut slot = self.slot.write();
+            if !matches!(*slot, Slot::Closed) {
+                return Err(Errno::EBUSY);
+            }
+            *slot = Slot::Changing;
         }
         let session = Session::open(&self.function, self.options);
         self.function.dma().attach(dma);
-        *slot = Some(session);
+        *self.slot.write() = Slot::Open(session);
         Ok(())
     }
 
     /// Closes the device: ends its interrupts and DMA, and puts the function back to how it was found.
     fn close_device(&self) {
-        let session = self.session.write().take();
-        if let Some(session) = session {
-            session.close();
-            self.function.dma().attach(None);
-        }
+        let session = {
+            let mut slot = self.slot.write();
+            match std::mem::replace(&mut *slot, Slot::Changing) {
+                Slot::Open(session) => session,
+                other => {
+                    *slot = other;
+                    return;
+                }
+            }
+        };
+        session.close();
+        self.function.dma().attach(None);
+        *self.slot.write() = Slot::Closed;
     }
 
     fn set_dma(&self, dma: Option<Arc<dyn DmaSpace>>) {
@@ -138,7 +164,7 @@ impl VfioDeviceOps for VfioPci {
     }
 
     fn info(&self) -> DeviceInfo {
-        let resets = self.session.read().as_ref().is_some_and(|session| session.reset_works);
+        let resets = self.peek().is_some_and(|session| session.reset_works);
         let flags = VFIO_DEVICE_FLAGS_PCI | if resets { VFIO_DEVICE_FLAGS_RESET } else { 0 };
         let capabilities = match self.options.atomic_completer {
             0 => Vec::new(),
@@ -217,7 +243,7 @@ impl VfioDeviceOps for VfioPci {
     }
 
     fn request(&self, count: u32) {
-        if let Some(session) = self.session.read().clone() {
+        if let Some(session) = self.peek() {
             session.signal_request(count);
         }
     }

@@ -23,10 +23,11 @@
 //! the IOMMU refuses, or that does not fit the buffer, moves nothing and is done all the same. Interrupts come by MSI when
 //! it is enabled, otherwise by the line, which stays asserted until every bit is acknowledged. A reset clears everything.
 
+mod dma;
+
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use vfio_iommu::{DmaFault, DmaSpace};
 use vfio_uapi::Errno;
 
 use crate::pci::{
@@ -36,8 +37,6 @@ use crate::pci::{
 
 /// Bytes of BAR 0.
 const BAR_SIZE: u64 = 1 << 20;
-/// Where the DMA buffer lies in the device's own address space.
-const BUFFER_START: u64 = 0x40000;
 /// Bytes of the DMA buffer.
 const BUFFER_SIZE: usize = 4096;
 /// Where registers begin that take 8 bytes as well.
@@ -57,11 +56,7 @@ const DMA_COMMAND: u64 = 0x98;
 
 const IDENTIFICATION: u64 = 0x0100_00ed;
 const STATUS_IRQ: u32 = 0x80;
-const DMA_RUN: u64 = 0x1;
-const DMA_TO_MEMORY: u64 = 0x2;
-const DMA_IRQ: u64 = 0x4;
 const FACTORIAL_DONE: u32 = 0x1;
-const DMA_DONE: u32 = 0x100;
 
 /// Describes an `edu`.
 #[derive(Debug, Clone)]
@@ -137,13 +132,6 @@ impl Default for Registers {
     }
 }
 
-/// Says which way a DMA goes, with the place in the buffer.
-enum Transfer {
-    FromMemory { address: u64, at: usize, len: usize },
-    ToMemory { address: u64, bytes: Vec<u8> },
-    Nothing,
-}
-
 impl Edu {
     /// Makes a function with the device behind it.
     ///
@@ -196,7 +184,7 @@ impl Edu {
             IRQ_RAISE => self.raise(word),
             IRQ_ACK => self.acknowledge(word),
             DMA_SOURCE | DMA_DESTINATION | DMA_COUNT => self.set_dma_register(offset, value),
-            DMA_COMMAND if value & DMA_RUN != 0 => self.run_dma(value),
+            DMA_COMMAND => self.run_dma(value),
             _ => {}
         }
     }
@@ -226,93 +214,6 @@ impl Edu {
         };
         if pending == 0 && self.bus.interrupt_mode() != InterruptMode::Msi {
             self.bus.intx(false);
-        }
-    }
-
-    fn set_dma_register(&self, offset: u64, value: u64) {
-        let mut registers = self.registers.lock();
-        if registers.command & DMA_RUN != 0 {
-            return;
-        }
-        match offset {
-            DMA_SOURCE => registers.source = value,
-            DMA_DESTINATION => registers.destination = value,
-            _ => registers.count = value,
-        }
-    }
-
-    fn run_dma(&self, command: u64) {
-        let (generation, transfer) = {
-            let mut registers = self.registers.lock();
-            if registers.command & DMA_RUN != 0 {
-                return;
-            }
-            registers.command = command;
-            registers.generation += 1;
-            (registers.generation, self.plan_dma(&registers, command))
-        };
-        let this = self.this.clone();
-        match (self.bus.dma(), transfer) {
-            (Some(dma), Transfer::FromMemory { address, at, len }) => {
-                let done = move |read: Result<Vec<u8>, DmaFault>| {
-                    if let Some(edu) = this.upgrade() {
-                        edu.end_dma(generation, read.ok().map(|bytes| (at, bytes)));
-                    }
-                };
-                dma.submit_read(address, len, Box::new(done));
-            }
-            (Some(dma), Transfer::ToMemory { address, bytes }) => {
-                let done = move |_written: Result<(), DmaFault>| {
-                    // The device does not see what becomes of a posted write; a refusal is the fault log's to report.
-                    if let Some(edu) = this.upgrade() {
-                        edu.end_dma(generation, None);
-                    }
-                };
-                dma.submit_write(address, bytes, Box::new(done));
-            }
-            _ => self.end_dma(generation, None),
-        }
-    }
-
-    fn end_dma(&self, generation: u64, arrived: Option<(usize, Vec<u8>)>) {
-        let interrupt = {
-            let mut registers = self.registers.lock();
-            if registers.generation != generation {
-                return;
-            }
-            if let Some((at, bytes)) = arrived
-                && let Some(place) = registers.buffer.get_mut(at..at + bytes.len())
-            {
-                place.copy_from_slice(&bytes);
-            }
-            registers.command &= !DMA_RUN;
-            registers.command & DMA_IRQ != 0
-        };
-        if interrupt {
-            self.raise(DMA_DONE);
-        }
-    }
-
-    fn plan_dma(&self, registers: &Registers, command: u64) -> Transfer {
-        let to_memory = command & DMA_TO_MEMORY != 0;
-        let (own, address) = if to_memory {
-            (registers.source, registers.destination)
-        } else {
-            (registers.destination, registers.source)
-        };
-        let start = own.checked_sub(BUFFER_START).and_then(|at| usize::try_from(at).ok());
-        let len = usize::try_from(registers.count).ok();
-        let range = start.zip(len).and_then(|(at, len)| {
-            let end = at.checked_add(len).filter(|end| *end <= BUFFER_SIZE)?;
-            (len != 0).then_some(at..end)
-        });
-        let address = address & self.dma_mask;
-        match range {
-            None => Transfer::Nothing,
-            Some(range) if to_memory => {
-                Transfer::ToMemory { address, bytes: registers.buffer[range].to_vec() }
-            }
-            Some(range) => Transfer::FromMemory { address, at: range.start, len: range.len() },
         }
     }
 }

@@ -17,11 +17,11 @@ use super::interrupt::{InterruptLine, InterruptSink};
 use super::model::PciModel;
 use super::msix_table::MsixTable;
 use super::registers::{
-    BAR_COUNT, BAR0, COMMAND, COMMAND_INTX_DISABLE, COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, COMMAND_SERR,
-    INTERRUPT_LINE, MSI_FLAGS, MSI_FLAGS_CAPABLE, MSI_FLAGS_ENABLE, MSIX_BIR, MSIX_FLAGS, MSIX_FLAGS_ENABLE,
-    MSIX_FLAGS_SIZE, MSIX_PBA, MSIX_TABLE, PM_CTRL, PM_CTRL_STATE, ROM_BAR, STATUS, STATUS_INTERRUPT,
+    BAR_COUNT, COMMAND, COMMAND_INTX_DISABLE, COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, MSI_FLAGS,
+    MSI_FLAGS_CAPABLE, MSI_FLAGS_ENABLE, MSIX_BIR, MSIX_FLAGS, MSIX_FLAGS_ENABLE, MSIX_FLAGS_SIZE, MSIX_PBA,
+    MSIX_TABLE, PM_CTRL, PM_CTRL_STATE, STATUS, STATUS_INTERRUPT,
 };
-use super::spec::{BarAddress, CapabilityMap, FunctionSpec, RomSpec};
+use super::spec::{CapabilityMap, FunctionSpec, RomSpec};
 
 /// Names a power state of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,19 +75,6 @@ pub struct InterruptState {
     pub messages: u64,
 }
 
-/// Describes a BAR as firmware assigned it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BarResource {
-    /// Bus address; 0: not assigned.
-    pub start: u64,
-    /// Bytes.
-    pub len: u64,
-    /// In which space, and how wide.
-    pub space: BarSpace,
-    /// Reads have no side effects.
-    pub prefetchable: bool,
-}
-
 /// Simulates a PCI function: registers, BARs, interrupts, DMA.
 pub struct PciFunction {
     name: String,
@@ -112,7 +99,7 @@ pub(super) struct State {
     pub(super) messages: u64,
     sink: Option<Weak<dyn InterruptSink>>,
     /// Where firmware put the BARs and the ROM.
-    assigned: [u64; BAR_COUNT + 1],
+    pub(super) assigned: [u64; BAR_COUNT + 1],
     /// The host can reset the bus of this function without touching others.
     pub(super) bus_reset: bool,
 }
@@ -202,57 +189,6 @@ impl PciFunction {
         let mut vpd = self.vpd.lock();
         let place = vpd.get_mut(usize::from(at)..usize::from(at) + 4);
         place.map(|place| place.copy_from_slice(&bytes)).is_some()
-    }
-
-    /// Returns a BAR as firmware assigned it.
-    #[must_use]
-    pub fn resource(&self, index: usize) -> Option<BarResource> {
-        let bar = self.bar(index)?;
-        let start = self.state.lock().assigned[index];
-        Some(BarResource { start, len: bar.size, space: bar.space, prefetchable: bar.prefetchable })
-    }
-
-    /// Returns where firmware put the expansion ROM; 0: nowhere.
-    #[must_use]
-    pub fn rom_address(&self) -> u64 {
-        self.state.lock().assigned[BAR_COUNT]
-    }
-
-    /// Does what firmware does at boot: places BARs, notes the interrupt line, lets the function answer.
-    ///
-    /// # Errors
-    /// `EINVAL` there is no such BAR, or the address is 0, not a multiple of its size or too wide; nothing changes then.
-    pub fn assign(&self, addresses: &[BarAddress], interrupt_line: u8) -> Result<(), Errno> {
-        for BarAddress { bar, address } in addresses {
-            let index = usize::from(*bar);
-            let (size, wide) = match (self.bar(index), &self.rom) {
-                (Some(bar), _) => (bar.size, bar.space == BarSpace::Memory64),
-                (None, Some(rom)) if index == BAR_COUNT => (u64::from(rom.size), false),
-                _ => return Err(Errno::EINVAL),
-            };
-            let last = address.checked_add(size - 1).ok_or(Errno::EINVAL)?;
-            if *address == 0 || address % size != 0 || !wide && last > u64::from(u32::MAX) {
-                return Err(Errno::EINVAL);
-            }
-        }
-        let aftermath = {
-            let mut state = self.state.lock();
-            for BarAddress { bar, address } in addresses {
-                let index = usize::from(*bar);
-                state.assigned[index] = *address;
-                let register = if index == BAR_COUNT { ROM_BAR } else { BAR0 + 4 * u16::from(*bar) };
-                state.config.write(register, &(*address as u32).to_le_bytes());
-                if self.bar(index).is_some_and(|bar| bar.space == BarSpace::Memory64) {
-                    state.config.write(register + 4, &((address >> 32) as u32).to_le_bytes());
-                }
-            }
-            state.config.write(INTERRUPT_LINE, &[interrupt_line]);
-            let command = COMMAND_IO | COMMAND_MEMORY | COMMAND_SERR;
-            state.config.write(COMMAND, &command.to_le_bytes());
-            self.settle(&mut state)
-        };
-        aftermath.run(self);
-        Ok(())
     }
 
     /// Tells the function whether the host can reset its bus without touching other functions.

@@ -67,15 +67,6 @@ pub struct FunctionSpec {
     pub vital_product_data: Vec<u8>,
 }
 
-/// Says where firmware put a BAR.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BarAddress {
-    /// 0 to 5; 6 is the ROM.
-    pub bar: u8,
-    /// Bus address, a multiple of the BAR's size.
-    pub address: u64,
-}
-
 /// Offsets of the capabilities that the hardware acts on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CapabilityMap {

@@ -6,11 +6,11 @@
 
 mod bars;
 mod effects;
-mod header;
 mod lengths;
 mod map;
 mod perm;
 mod tables;
+mod writers;
 
 use vfio_uapi::Errno;
 

@@ -27,8 +27,7 @@ impl Session {
 pub fn hot_reset(devices: &[&VfioPci]) {
     let mut functions: Vec<Arc<PciFunction>> = Vec::with_capacity(devices.len());
     for device in devices {
-        let session = device.session.read().clone();
-        if let Some(session) = session {
+        if let Some(session) = device.peek() {
             session.set_power(PowerState::D0);
         }
         functions.push(Arc::clone(&device.function));

@@ -1,13 +1,14 @@
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use vfio_memory::Memory;
 use vfio_uapi::Errno;
 
 use super::{open, open_edu, write_config};
-use crate::mock::rich_spec;
+use crate::EventFd;
+use crate::mock::{fds, irq_set, rich_spec};
 use crate::ops::{InfoCapability, RegionMapping, VfioDeviceOps, complete};
-use crate::pci::{BarSpace, BarSpec, RomSpec};
+use crate::pci::{BarAddress, BarSpace, BarSpec, PciFunction, PciModel, ResetKind, RomSpec};
 use crate::vfio_pci::{VfioPci, VfioPciOptions};
 
 #[test]
@@ -206,4 +207,69 @@ fn edu_moves_data_both_ways_and_waits_for_answers() {
     let mut command = [0; 8];
     device.read(0, 0x98, &mut command).unwrap();
     assert_eq!(u64::from_le_bytes(command), 2);
+}
+
+/// A model that uses its own device from every call.
+struct Nosy {
+    device: Arc<Mutex<Weak<VfioPci>>>,
+    answers: Mutex<Vec<Result<usize, Errno>>>,
+}
+
+impl Nosy {
+    fn ask(&self) {
+        let Some(device) = self.device.lock().upgrade() else { return };
+        let answer = device.read(7, 0, &mut [0; 4]);
+        self.answers.lock().push(answer);
+        let _ = device.set_irqs(&irq_set(0, 0x24, 0, 1, fds(&[&EventFd::in_process(0).unwrap()])));
+        let _ = device.write(7, 0x3c, &[1]);
+    }
+}
+
+impl PciModel for Nosy {
+    fn bar_read(&self, _bar: u8, _offset: u64, _into: &mut [u8]) -> Result<(), Errno> {
+        self.ask();
+        Ok(())
+    }
+
+    fn bar_write(&self, _bar: u8, _offset: u64, _from: &[u8]) -> Result<(), Errno> {
+        self.ask();
+        Ok(())
+    }
+
+    fn config_written(&self, _offset: u16, _len: usize) {
+        self.ask();
+    }
+
+    fn reset(&self, _kind: ResetKind) {
+        self.ask();
+    }
+}
+
+#[test]
+fn a_model_may_use_its_device_from_any_call() {
+    let link: Arc<Mutex<Weak<VfioPci>>> = Arc::default();
+    let mut model = None;
+    let function = PciFunction::new(rich_spec(), |_| {
+        let nosy = Arc::new(Nosy { device: Arc::clone(&link), answers: Mutex::default() });
+        model = Some(Arc::clone(&nosy));
+        nosy
+    })
+    .unwrap();
+    function.assign(&[BarAddress { bar: 0, address: 0xc000_0000 }], 1).unwrap();
+    let device = Arc::new(VfioPci::new(function, VfioPciOptions::default()));
+    *link.lock() = Arc::downgrade(&device);
+    device.open_device(None).unwrap();
+    let answers = std::mem::take(&mut *model.as_ref().unwrap().answers.lock());
+    assert!(
+        !answers.is_empty() && answers.iter().all(|answer| *answer == Err(Errno::ENODEV)),
+        "not open yet"
+    );
+    let mut byte = [0];
+    device.read(0, 0, &mut byte).unwrap();
+    device.write(0, 0, &byte).unwrap();
+    device.write(7, 4, &[2]).unwrap();
+    device.reset().unwrap();
+    device.close_device();
+    let answers = std::mem::take(&mut *model.as_ref().unwrap().answers.lock());
+    assert!(answers.contains(&Ok(4)));
 }
