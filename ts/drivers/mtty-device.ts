@@ -41,8 +41,9 @@ export class MttyDevice implements VfioDeviceOps {
   readonly #config: MttyConfig
   readonly #interrupts = new MttyInterrupts()
 
-  constructor(ports: 1 | 2) {
-    this.#ports = Array.from({ length: ports }, () => new SerialPort(() => this.#interrupts.raise()))
+  /** `repaired`: see `MttyOptions`. */
+  constructor(ports: 1 | 2, repaired = false) {
+    this.#ports = Array.from({ length: ports }, () => new SerialPort(() => this.#interrupts.raise(), repaired))
     this.#config = new MttyConfig(ports)
     this.migration = new MttyMigration(this.#ports)
   }

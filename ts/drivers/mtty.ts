@@ -16,6 +16,11 @@ export interface MttyOptions {
   ports?: number
   /** Shows the parent's attribute `mtty_dev/sample_mtty_dev`, as the sample did until Linux 5.13; default false. */
   parentAttributes?: boolean
+  /**
+   * Repairs the sample's receive FIFO: one that is exactly full reads as full. The sample's reads as empty, so that a guest whose
+   * driver sends 16 bytes at once waits for ever; default false, as the sample.
+   */
+  repaired?: boolean
 }
 
 /**
@@ -44,7 +49,7 @@ export function mtty(options: MttyOptions = {}): MdevParentOptions {
         })
       }
       free -= ports
-      return new MttyDevice(ports)
+      return new MttyDevice(ports, options.repaired ?? false)
     },
     remove: (mdev) => {
       free += portsOf(mdev.type.data)

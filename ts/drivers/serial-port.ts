@@ -3,7 +3,7 @@
  *
  * The registers live in the very bytes that migration saves, so saving is copying. The port keeps the manners of the
  * sample it stands for: divisor writes are or-ed until DLAB is set again, the receive trigger level is 0 until the FIFO
- * control register is written and 1 ever after, and a FIFO that is exactly full reads as empty.
+ * control register is written and 1 ever after, and a FIFO that is exactly full reads as empty unless it is repaired.
  */
 
 /** Registers by offset in the port's BAR; two that share an offset differ by direction or by DLAB. */
@@ -65,10 +65,12 @@ export const SERIAL_PORT_STATE_SIZE = 36
 export class SerialPort {
   readonly #state = new Uint8Array(SERIAL_PORT_STATE_SIZE)
   readonly #interrupt: () => void
+  readonly #repaired: boolean
 
-  /** Makes a port that calls `interrupt` whenever it would raise its line. */
-  constructor(interrupt: () => void) {
+  /** Makes a port that calls `interrupt` whenever it would raise its line; `repaired`: a full FIFO reads as full. */
+  constructor(interrupt: () => void, repaired = false) {
     this.#interrupt = interrupt
+    this.#repaired = repaired
     this.#state[FIFO_LIMIT] = FIFO_SIZE
   }
 
@@ -195,7 +197,7 @@ export class SerialPort {
   }
 
   get #empty(): boolean {
-    return this.#byte(HEAD) === this.#byte(TAIL)
+    return this.#repaired ? this.#byte(COUNT) === 0 : this.#byte(HEAD) === this.#byte(TAIL)
   }
 
   get #clearToSend(): boolean {
