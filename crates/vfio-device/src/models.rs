@@ -1,7 +1,11 @@
 //! Functions to play against.
 
+mod e1000e;
 mod edu;
 mod nvme;
+mod testdev;
 
+pub use e1000e::{E1000e, E1000eConfig};
 pub use edu::{Edu, EduConfig};
 pub use nvme::{Nvme, NvmeConfig};
+pub use testdev::{Testdev, TestdevConfig};
