@@ -51,7 +51,10 @@ export interface DmaRange {
 
 /** A container of one process, its default one where nothing else is said. Closing it leaves attached groups attached. */
 export class Container {
-  /** The container behind it, which files and groups share. */
+  /**
+   * The container behind it, which files and groups share.
+   * @internal
+   */
   readonly container: VfioContainer
   readonly #task: Task
   #closed = false
@@ -59,6 +62,10 @@ export class Container {
   /** Dirty tracking. */
   readonly dirty: DirtyTracking
 
+  /**
+   * Made by `host.openContainer()`.
+   * @internal
+   */
   constructor(container: VfioContainer, task: Task) {
     this.container = container
     this.#task = task
@@ -209,6 +216,7 @@ export class Container {
     this.#closed = true
   }
 
+  /** Same as {@link close}. */
   [Symbol.dispose](): void {
     this.close()
   }

@@ -15,6 +15,10 @@ export interface DirtyQuery {
 export class DirtyTracking {
   readonly #mapper: () => DmaMapper
 
+  /**
+   * Made by the container.
+   * @internal
+   */
   constructor(mapper: () => DmaMapper) {
     this.#mapper = mapper
   }

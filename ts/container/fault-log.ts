@@ -1,10 +1,29 @@
 /** Refused DMA, as records to read and events to listen to. */
 import { EventEmitter } from 'node:events'
 import { u32 } from '../shape.ts'
-import type { NativeFault, NativeFaultLog } from '../native/addon.ts'
+import type { IovaRange } from './dma-mapper.ts'
+import type { NativeFaultLog, NativeFaultReason } from '../native/addon.ts'
 
-/** A refused DMA: device, address, length, access, reason, nearest mappings, what last touched the address, and a text. */
-export type DmaFault = Readonly<NativeFault>
+/** A refused DMA. */
+export interface DmaFault {
+  /** Number of the fault since the log began, from 1. */
+  readonly sequence: bigint
+  /** Name of the device. */
+  readonly device: string
+  readonly iova: bigint
+  /** Bytes that were to be accessed. */
+  readonly length: bigint
+  readonly access: 'read' | 'write'
+  readonly reason: NativeFaultReason
+  /** The nearest mapping below the address, if any. */
+  readonly below?: IovaRange
+  /** The nearest mapping above. */
+  readonly above?: IovaRange
+  /** What last mapped or unmapped the address, and how many changes came later. */
+  readonly lastEvent?: { kind: 'map' | 'unmap'; start: bigint; last: bigint; ago: bigint }
+  /** The record as one or more sentences. */
+  readonly text: string
+}
 
 /** Events of a fault log. */
 export interface FaultEvents {
@@ -16,6 +35,10 @@ export interface FaultEvents {
 export class FaultLog extends EventEmitter<FaultEvents> {
   readonly #native: NativeFaultLog
 
+  /**
+   * Made by the container.
+   * @internal
+   */
   constructor(native: NativeFaultLog) {
     super()
     this.#native = native

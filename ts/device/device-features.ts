@@ -41,6 +41,10 @@ const ACCESS: Readonly<Record<FeatureAccess, number>> = {
 export class DeviceFeatures {
   readonly #session: DeviceSession
 
+  /**
+   * Made by the device.
+   * @internal
+   */
   constructor(session: DeviceSession) {
     this.#session = session
   }
@@ -110,6 +114,10 @@ export interface LoggedRange {
 export class DeviceDmaLogging {
   readonly #session: DeviceSession
 
+  /**
+   * Made by the device.
+   * @internal
+   */
   constructor(session: DeviceSession) {
     this.#session = session
   }

@@ -27,7 +27,10 @@ export interface HeldGroup {
 
 /** An open device. Got from `group.getDevice(name)`; closing it is closing its descriptor. */
 export class Device extends EventEmitter<DeviceEvents> {
-  /** The session behind it, shared with nobody. */
+  /**
+   * The session behind it, shared with nobody.
+   * @internal
+   */
   readonly session: DeviceSession
   /** Features that the device may have. */
   readonly features: DeviceFeatures
@@ -36,6 +39,10 @@ export class Device extends EventEmitter<DeviceEvents> {
   readonly #enabled = new Map<number, Set<IrqVectors>>()
   #asked = false
 
+  /**
+   * Made by `group.getDevice()`.
+   * @internal
+   */
   constructor(session: DeviceSession) {
     super()
     this.session = session
@@ -135,6 +142,7 @@ export class Device extends EventEmitter<DeviceEvents> {
     this.session.close()
   }
 
+  /** Same as {@link close}. */
   [Symbol.dispose](): void {
     this.close()
   }

@@ -18,7 +18,10 @@ interface Waiter {
  * Waiting keeps the event loop alive; an idle counter does not.
  */
 export class EventFd implements EventTarget64 {
-  /** What drivers hold of it. */
+  /**
+   * What drivers hold of it.
+   * @internal
+   */
   readonly sink: EventSink
   readonly #waiters: Waiter[] = []
   #closed = false
@@ -41,7 +44,10 @@ export class EventFd implements EventTarget64 {
     return new EventFd(syscall('eventfd', () => addon().NativeEventFd.fromFd(fd)))
   }
 
-  /** The native counter behind it. */
+  /**
+   * The native counter behind it.
+   * @internal
+   */
   get native(): NativeEventFd {
     return this.sink.native
   }
@@ -51,6 +57,7 @@ export class EventFd implements EventTarget64 {
     return this.#closed ? -1 : this.native.fd()
   }
 
+  /** Whether it was closed. */
   get closed(): boolean {
     return this.#closed
   }
@@ -121,6 +128,7 @@ export class EventFd implements EventTarget64 {
       waiter.reject(new VfioError('EBADF', 'read', { reason: 'the event was closed' }))
   }
 
+  /** Same as {@link close}. */
   [Symbol.dispose](): void {
     this.close()
   }

@@ -11,7 +11,10 @@ export class IrqVectors {
   readonly #disable: () => void
   #closed = false
 
-  /** Made by `irq.enable()`; `owned` events are closed with it. */
+  /**
+   * Made by `irq.enable()`; `owned` events are closed with it.
+   * @internal
+   */
   constructor(start: number, events: readonly (EventFd | null)[], owned: boolean, disable: () => void) {
     this.start = start
     this.#events = events
@@ -42,6 +45,7 @@ export class IrqVectors {
     }
   }
 
+  /** Same as {@link close}. */
   [Symbol.dispose](): void {
     this.close()
   }

@@ -19,7 +19,10 @@ export class Irq {
   readonly #session: DeviceSession
   readonly #enabled: Set<IrqVectors>
 
-  /** Made by `device.irq(index)`, which keeps what is enabled of the index in `enabled`. @throws {VfioError} EINVAL no such index */
+  /**
+   * Made by `device.irq(index)`, which keeps what is enabled of the index in `enabled`. @throws {VfioError} EINVAL no such index
+   * @internal
+   */
   constructor(session: DeviceSession, index: number, enabled: Set<IrqVectors>) {
     this.#session = session
     this.#enabled = enabled

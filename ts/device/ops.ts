@@ -11,7 +11,10 @@ import type { HotResetProvider } from './hot-reset.ts'
 
 /** An event counter that interrupts are delivered through: an eventfd on Linux. */
 export interface EventTarget64 {
-  /** The native counter behind it, for devices that are native themselves. */
+  /**
+   * The native counter behind it, for devices that are native themselves.
+   * @internal
+   */
   readonly native?: NativeEventFd | undefined
   /** Adds `value` (default 1) to the counter, saturating. */
   signal(value?: bigint): void
@@ -74,12 +77,21 @@ export interface IrqSetRequest {
 /** Memory behind a part of a region, as `mmap` gives it: accesses of 1, 2, 4 or 8 bytes at `offset` into the mapping. */
 export interface RegionMapping {
   readonly length: bigint
-  /** The memory itself, where accesses reach no device model: a process can then use the mapping as memory. */
+  /**
+   * The memory itself, where accesses reach no device model: a process can then use the mapping as memory.
+   * @internal
+   */
   readonly memory?: NativeMemory | undefined
-  /** Where in that memory the mapping begins; absent: at its start. */
+  /**
+   * Where in that memory the mapping begins; absent: at its start.
+   * @internal
+   */
   readonly memoryOffset?: bigint | undefined
+  /** Reads `width` bytes, little endian. @throws {VfioError} EFAULT */
   read(offset: bigint, width: 1 | 2 | 4 | 8): bigint
+  /** Writes `width` bytes, little endian. @throws {VfioError} EFAULT */
   write(offset: bigint, width: 1 | 2 | 4 | 8, value: bigint): void
+  /** Unmaps. */
   close(): void
 }
 
@@ -109,26 +121,38 @@ export interface FeatureDescriptors {
 
 /** What a device sees of the memory it may reach by DMA; implemented by the IOMMU that it sits behind. */
 export interface DmaAccess {
-  /** The native view behind it, for devices that are native themselves. */
+  /**
+   * The native view behind it, for devices that are native themselves.
+   * @internal
+   */
   readonly native?: NativeDma
   /** Reads `into.byteLength` bytes. @throws {VfioError} EFAULT with the DMA address, EAGAIN memory only by message */
   read(iova: bigint, into: Uint8Array): void
   /** Writes bytes. @throws {VfioError} EFAULT with the DMA address, EAGAIN memory only by message */
   write(iova: bigint, from: Uint8Array): void
+  /** Reads one byte, little endian. @throws {VfioError} as {@link read} */
   readU8(iova: bigint): number
+  /** Reads two bytes, little endian. @throws {VfioError} as {@link read} */
   readU16(iova: bigint): number
+  /** Reads four bytes, little endian. @throws {VfioError} as {@link read} */
   readU32(iova: bigint): number
+  /** Reads eight bytes, little endian. @throws {VfioError} as {@link read} */
   readU64(iova: bigint): bigint
+  /** Writes one byte, little endian. @throws {VfioError} as {@link write} */
   writeU8(iova: bigint, value: number): void
+  /** Writes two bytes, little endian. @throws {VfioError} as {@link write} */
   writeU16(iova: bigint, value: number): void
+  /** Writes four bytes, little endian. @throws {VfioError} as {@link write} */
   writeU32(iova: bigint, value: number): void
+  /** Writes eight bytes, little endian. @throws {VfioError} as {@link write} */
   writeU64(iova: bigint, value: bigint): void
   /** Pins `pages` pages from `iova` on (`vfio_pin_pages`), charging them. @throws {VfioError} */
   pinPages(iova: bigint, pages: number, access: { read?: boolean; write?: boolean }): void
   /** Releases pages pinned before (`vfio_unpin_pages`). */
   unpinPages(iova: bigint, pages: number): void
-  /** Promise forms, which work on every kind of memory. */
+  /** Reads `length` bytes; promise forms work on every kind of memory. @throws {VfioError} EFAULT with the DMA address */
   readAsync(iova: bigint, length: number): Promise<Uint8Array>
+  /** Writes bytes. @throws {VfioError} EFAULT with the DMA address */
   writeAsync(iova: bigint, from: Uint8Array): Promise<void>
 }
 
@@ -158,7 +182,9 @@ export interface MigrationOps {
 
 /** Callbacks of a device that logs its DMA (`struct vfio_log_ops`). */
 export interface DmaLoggingOps {
+  /** Starts logging writes to `ranges`; returns the page size chosen, `pageSize` being a hint. @throws {VfioError} */
   start(ranges: readonly { iova: bigint; length: bigint }[], pageSize: bigint): bigint
+  /** Stops logging. */
   stop(): void
   /** Reports pages written since the last report: calls `mark` for each dirty range. */
   readAndClear(iova: bigint, length: bigint, mark: (iova: bigint, length: bigint) => void): void
@@ -168,7 +194,9 @@ export interface DmaLoggingOps {
 export interface VfioDeviceOps {
   /** Name of the driver, such as `'vfio-pci'`. */
   readonly name: string
+  /** Runs when the device is made. */
   init?(): void
+  /** Runs when the device is let go for good. */
   release?(): void
   /** Runs at the first open. @throws {VfioError} refuses the open */
   openDevice?(dma: DmaAccess | undefined): void

@@ -4,7 +4,8 @@ import type { NativeMemory } from '../native/addon.ts'
 import { u64, type U64 } from '../shape.ts'
 import type { RegionMapping } from './ops.ts'
 
-type Width = 1 | 2 | 4 | 8
+/** Width of an access in bytes. */
+export type Width = 1 | 2 | 4 | 8
 
 /** A part of a region that is accessed like memory; values are little endian. */
 export class RegionMap implements RegionMapping {
@@ -20,7 +21,10 @@ export class RegionMap implements RegionMapping {
     return this.#mapping.length
   }
 
-  /** The memory itself, where no device model sees the accesses. */
+  /**
+   * The memory itself, where no device model sees the accesses.
+   * @internal
+   */
   get memory(): NativeMemory | undefined {
     return this.#mapping.memory
   }
@@ -36,34 +40,42 @@ export class RegionMap implements RegionMapping {
     this.#inside(offset, width, 'write').write(BigInt(offset), width, bits)
   }
 
+  /** Reads one byte. @throws {VfioError} as {@link read} */
   readU8(offset: U64): number {
     return Number(this.read(offset, 1))
   }
 
+  /** Reads two bytes. @throws {VfioError} as {@link read} */
   readU16(offset: U64): number {
     return Number(this.read(offset, 2))
   }
 
+  /** Reads four bytes. @throws {VfioError} as {@link read} */
   readU32(offset: U64): number {
     return Number(this.read(offset, 4))
   }
 
+  /** Reads eight bytes. @throws {VfioError} as {@link read} */
   readU64(offset: U64): bigint {
     return this.read(offset, 8)
   }
 
+  /** Writes one byte. @throws {VfioError} as {@link write} */
   writeU8(offset: U64, value: number): void {
     this.write(offset, 1, value)
   }
 
+  /** Writes two bytes. @throws {VfioError} as {@link write} */
   writeU16(offset: U64, value: number): void {
     this.write(offset, 2, value)
   }
 
+  /** Writes four bytes. @throws {VfioError} as {@link write} */
   writeU32(offset: U64, value: number): void {
     this.write(offset, 4, value)
   }
 
+  /** Writes eight bytes. @throws {VfioError} as {@link write} */
   writeU64(offset: U64, value: U64): void {
     this.write(offset, 8, value)
   }
@@ -75,6 +87,7 @@ export class RegionMap implements RegionMapping {
     this.#mapping.close()
   }
 
+  /** Same as {@link close}. */
   [Symbol.dispose](): void {
     this.close()
   }

@@ -40,7 +40,10 @@ export class Region {
   readonly #session: DeviceSession
   #spare: Word | undefined
 
-  /** Made by `device.region(index)`. @throws {VfioError} EINVAL no such region */
+  /**
+   * Made by `device.region(index)`. @throws {VfioError} EINVAL no such region
+   * @internal
+   */
   constructor(session: DeviceSession, index: number) {
     this.#session = session
     this.index = index
@@ -52,14 +55,17 @@ export class Region {
     return this.info.size
   }
 
+  /** Whether it can be read. */
   get readable(): boolean {
     return (this.info.flags & VFIO_REGION_INFO_FLAG_READ) !== 0
   }
 
+  /** Whether it can be written. */
   get writable(): boolean {
     return (this.info.flags & VFIO_REGION_INFO_FLAG_WRITE) !== 0
   }
 
+  /** Whether a part of it, at least, can be mapped. */
   get mappable(): boolean {
     return (this.info.flags & VFIO_REGION_INFO_FLAG_MMAP) !== 0
   }
@@ -100,37 +106,45 @@ export class Region {
     return this.#session.writeAsync(this.index, u64(offset, 'offset'), toBytes(from, 'from'))
   }
 
+  /** Reads one byte. @throws {VfioError} as {@link read}, EIO the region ends there */
   readU8(offset: U64): number {
     return this.#load(offset, 1).getUint8(0)
   }
 
+  /** Reads two bytes. @throws {VfioError} as {@link read}, EIO the region ends there */
   readU16(offset: U64): number {
     return this.#load(offset, 2).getUint16(0, true)
   }
 
+  /** Reads four bytes. @throws {VfioError} as {@link read}, EIO the region ends there */
   readU32(offset: U64): number {
     return this.#load(offset, 4).getUint32(0, true)
   }
 
+  /** Reads eight bytes. @throws {VfioError} as {@link read}, EIO the region ends there */
   readU64(offset: U64): bigint {
     return this.#load(offset, 8).getBigUint64(0, true)
   }
 
+  /** Writes one byte. @throws {VfioError} as {@link write}, EIO the region ends there */
   writeU8(offset: U64, value: number): void {
     const bits = u32(value, 'value')
     this.#store(offset, 1, (view) => view.setUint8(0, bits))
   }
 
+  /** Writes two bytes. @throws {VfioError} as {@link write}, EIO the region ends there */
   writeU16(offset: U64, value: number): void {
     const bits = u32(value, 'value')
     this.#store(offset, 2, (view) => view.setUint16(0, bits, true))
   }
 
+  /** Writes four bytes. @throws {VfioError} as {@link write}, EIO the region ends there */
   writeU32(offset: U64, value: number): void {
     const bits = u32(value, 'value')
     this.#store(offset, 4, (view) => view.setUint32(0, bits, true))
   }
 
+  /** Writes eight bytes. @throws {VfioError} as {@link write}, EIO the region ends there */
   writeU64(offset: U64, value: U64): void {
     const bits = u64(value, 'value')
     this.#store(offset, 8, (view) => view.setBigUint64(0, bits, true))

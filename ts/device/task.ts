@@ -4,6 +4,10 @@ import type { NativeAddressSpace } from '../native/addon.ts'
 
 /** A process that makes calls: whose addresses pointers are, whose limits are charged, what it may do. */
 export interface Task {
+  /**
+   * Its address space.
+   * @internal
+   */
   readonly mm: NativeAddressSpace
   /** Tells whether the process has a capability such as `'CAP_SYS_RAWIO'`. */
   capable(capability: string): boolean

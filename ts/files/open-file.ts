@@ -23,9 +23,15 @@ export interface Caller extends Task {
 export interface OpenFile {
   /** What kind of file it is, such as `'vfio-container'`. */
   readonly kind: string
-  /** What groups can be put into, for `VFIO_GROUP_SET_CONTAINER`. */
+  /**
+   * What groups can be put into, for `VFIO_GROUP_SET_CONTAINER`.
+   * @internal
+   */
   readonly groupContainer?: GroupContainer
-  /** The open group, for requests that take groups by descriptor. */
+  /**
+   * The open group, for requests that take groups by descriptor.
+   * @internal
+   */
   readonly groupSession?: GroupSession
   /** The event counter, for requests that take eventfds. */
   event?(): EventTarget64

@@ -32,6 +32,7 @@ export class GroupExplanation {
     return this.members.filter((member) => member.state === 'host')
   }
 
+  /** The whole as text, a line for each device and for each remedy. */
   toString(): string {
     const verdict = this.viable ? 'is viable' : 'is not viable: host drivers use the DMA of some of its devices'
     const lines = [`group ${this.group} ${verdict}`]
@@ -43,6 +44,7 @@ export class GroupExplanation {
     return lines.join('\n')
   }
 
+  /** What `console.log` shows. */
   [inspect.custom](): string {
     return this.toString()
   }

@@ -19,17 +19,27 @@ export interface GroupStatus {
 
 /** Anything that takes groups in: a container, or an object that stands in for one. */
 export interface ContainerLike {
+  /**
+   * What takes the groups in.
+   * @internal
+   */
   readonly groupContainer: GroupContainer
 }
 
 /** An open group. One user at a time has it; devices got from it keep it open after it was closed. */
 export class Group {
-  /** The session behind it. */
+  /**
+   * The session behind it.
+   * @internal
+   */
   readonly session: GroupSession
   readonly #task: Task
   #closed = false
 
-  /** Opens `group` for `task`. @throws {VfioError} ENODEV, EPERM, EBUSY */
+  /**
+   * Opens `group` for `task`. @throws {VfioError} ENODEV, EPERM, EBUSY
+   * @internal
+   */
   constructor(group: VfioGroup, task: Task) {
     this.session = new GroupSession(task, group)
     this.#task = task
@@ -107,6 +117,7 @@ export class Group {
     this.session.release()
   }
 
+  /** Same as {@link close}. */
   [Symbol.dispose](): void {
     this.close()
   }
