@@ -247,7 +247,10 @@ function reset(device: Device, group: Group, tell: Tell): void {
     if (!isErrno(error, 'EINVAL')) throw error
     const names = device
       .hotResetInfo()
-      .map(({ bus, devfn }) => `${bus.toString(16).padStart(2, '0')}:${(devfn >> 3).toString(16)}.${devfn & 7}`)
+      .map(
+        ({ bus, devfn }) =>
+          `${bus.toString(16).padStart(2, '0')}:${(devfn >> 3).toString(16).padStart(2, '0')}.${devfn & 7}`,
+      )
     tell(`  ${error.code}: it has no reset of its own, and its bus has other functions`)
     tell('ioctl(device, VFIO_DEVICE_PCI_HOT_RESET)')
     device.hotReset([group])

@@ -5,6 +5,7 @@
  */
 import { fileURLToPath } from 'node:url'
 import { assignDevice } from './assign-device.ts'
+import { dmaFigures } from './dma-figures.ts'
 import { mttyStory } from './mdev-mtty.ts'
 
 const file = process.argv[2] ?? fileURLToPath(new URL('../../README.md', import.meta.url))
@@ -17,3 +18,5 @@ chapter('A device of the host, given to a user (the usage example of the VFIO do
 await assignDevice(file)
 chapter('A mediated device (the story of the mediated-device document)')
 await mttyStory()
+chapter('What DMA costs here, beside memcpy')
+dmaFigures()

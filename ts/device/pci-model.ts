@@ -51,6 +51,7 @@ export class PciModel {
   readonly irq: ModelInterrupts
   readonly #description: PciModelDescription
   #function: NativePciFunction | undefined
+  #dma: Dma | undefined
 
   /** @throws {TypeError} ERR_INVALID_ARG_TYPE no description */
   constructor(description: PciModelDescription) {
@@ -72,7 +73,8 @@ export class PciModel {
     const native = this.#made().dma()
     if (native === undefined)
       throw new VfioError('ENXIO', 'dma', { reason: 'nobody has the device open, so it reaches no memory' })
-    return new Dma(native)
+    if (this.#dma?.native !== native) this.#dma = new Dma(native)
+    return this.#dma
   }
 
   /** Answers a read of `data.byteLength` (1, 2, 4 or 8) bytes; what is left alone reads as zero. */
