@@ -51,7 +51,8 @@ impl Connection {
         let chain = encode_chain(RegionInfoBody::SIZE, &capabilities);
         let needed = RegionInfoBody::SIZE + chain.len() as u32;
         let fits = asked.argsz >= needed && !chain.is_empty();
-        if !chain.is_empty() {
+        // Announced without a place, capabilities are an error to QEMU, which asks again because of `argsz` alone.
+        if fits {
             flags |= VFIO_REGION_INFO_FLAG_CAPS;
         }
         let (memory, offset) = mappable.map_or((None, 0), |(memory, offset)| (Some(memory), offset));
