@@ -8,7 +8,6 @@ mod connection;
 mod device;
 mod memory;
 
-
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;

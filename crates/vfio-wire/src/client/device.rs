@@ -76,7 +76,7 @@ impl RemoteDevice {
         let file_offset = if fd.is_some() { offset } else { 0 };
         let mut body = Vec::new();
         DmaMap { argsz: DmaMap::SIZE, flags, offset: file_offset, iova, size: len }.write(&mut body);
-        let fds: &[BorrowedFd<'_>] = fd.as_ref().map_or(&[], std::slice::from_ref);
+        let fds: &[BorrowedFd<'_>] = fd.as_slice();
         let answer = self.connection.call(Command::DmaMap, &body, fds);
         if answer.is_err() {
             self.connection.lent().unmap(range)?;

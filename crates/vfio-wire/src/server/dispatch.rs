@@ -39,7 +39,7 @@ impl Pending {
         match result {
             Ok(Answer { body, memory }) => {
                 let fd = memory.as_ref().and_then(Memory::fd);
-                self.connection.reply(&self.to, &body, fd.as_ref().map_or(&[], std::slice::from_ref));
+                self.connection.reply(&self.to, &body, fd.as_slice());
             }
             Err(errno) => self.connection.refuse(&self.to, errno),
         }
