@@ -228,6 +228,11 @@ export interface BindingClasses {
   NativeVfioPci: new (pci: number, vga: boolean, atomicCompleter: number) => BindingVfioPci
 }
 
+/** A raw call that does nothing, to measure what a crossing costs. */
+export interface RawDebug {
+  debugEcho(value: number): number
+}
+
 /** Raw calls on memory. */
 export interface RawMemory {
   memoryRead(memory: number, offset: U64, into: Uint8Array): number
@@ -277,7 +282,8 @@ export interface RawDma {
   dmaCompareExchange64(dma: number, iova: U64, expected: U64, desired: U64): bigint
   dmaFetchAdd32(dma: number, iova: U64, value: number): number
   dmaFetchAdd64(dma: number, iova: U64, value: U64): bigint
-  dmaTranslate(dma: number, iova: U64, access: number): number
+  dmaTranslateRead(dma: number, iova: U64): number
+  dmaTranslateWrite(dma: number, iova: U64): number
   dmaTranslateBatch(dma: number, iovas: BigUint64Array, access: number, hosts: BigUint64Array): number
   dmaReadBatch(dma: number, pairs: BigUint64Array, into: Uint8Array): number
   dmaWriteBatch(dma: number, pairs: BigUint64Array, from: Uint8Array): number
@@ -331,4 +337,5 @@ export interface RawPci {
 }
 
 /** Everything in the `.node` file. */
-export interface Binding extends BindingClasses, RawMemory, RawAddressSpace, RawEventFd, RawDma, RawType1, RawPci {}
+export interface Binding
+  extends BindingClasses, RawDebug, RawMemory, RawAddressSpace, RawEventFd, RawDma, RawType1, RawPci {}

@@ -1,7 +1,7 @@
 /** Native views of memory as callers see them. */
-import { invalidArgType } from '../errors.ts'
+import { invalidArgType, outOfRange } from '../errors.ts'
 import { u64, type U64 } from '../shape.ts'
-import type { NativeDma, NativeDmaClass } from './addon.ts'
+import { DMA_READ, DMA_WRITE, type NativeDma, type NativeDmaClass } from './addon.ts'
 import type { Binding, BindingDma } from './binding.ts'
 
 /** The one implementation of {@link NativeDma}. */
@@ -95,7 +95,10 @@ export class DmaHandle implements NativeDma {
   }
 
   translate(iova: U64, access: number): number {
-    return this.#raw.dmaTranslate(this.#handle, iova, access)
+    if (access === DMA_READ) return this.#raw.dmaTranslateRead(this.#handle, iova)
+    if (access !== DMA_WRITE && access !== (DMA_READ | DMA_WRITE)) throw badAccess(access)
+    const readable = access === DMA_WRITE ? 0 : this.#raw.dmaTranslateRead(this.#handle, iova)
+    return readable < 0 ? readable : this.#raw.dmaTranslateWrite(this.#handle, iova)
   }
 
   translateBatch(iovas: BigUint64Array, access: number, hosts: BigUint64Array): number {
@@ -121,6 +124,11 @@ export class DmaHandle implements NativeDma {
   share(): bigint {
     return this.#owner.share()
   }
+}
+
+function badAccess(access: unknown): Error {
+  if (typeof access !== 'number') return invalidArgType('access', 'a number', access)
+  return outOfRange('access', 'DMA_READ, DMA_WRITE or both', access)
 }
 
 /** Takes views of memory through `raw`. */

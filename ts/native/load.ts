@@ -69,7 +69,8 @@ function load(): Binding {
   const words: string[] = []
   for (const candidate of candidates) {
     try {
-      return require(candidate) as Binding
+      // The copy has its functions in fields, where the loader's object looks each call up by name.
+      return { ...(require(candidate) as Binding) }
     } catch (error) {
       const firstLine = String((error as Error)?.message ?? error).split('\n', 1)[0]
       words.push(`  ${candidate}: ${firstLine}`)

@@ -9,6 +9,7 @@
 mod address_space;
 mod bytes;
 mod call;
+mod debug;
 mod dma;
 mod dma_batch;
 mod event_fd;
@@ -48,6 +49,7 @@ impl Entry {
 }
 
 const TABLES: &[&[Entry]] = &[
+    debug::ENTRIES,
     memory::ENTRIES,
     address_space::ENTRIES,
     event_fd::ENTRIES,
@@ -79,8 +81,9 @@ pub(crate) fn export(env: napi_env, exports: napi_value) -> napi::Result<()> {
 
 /// Runs the entry that the function was made for.
 unsafe extern "C" fn enter(env: napi_env, info: napi_callback_info) -> napi_value {
+    let mut call = Call::new(env);
     // SAFETY: Node-API passes the environment and the call under way.
-    let Some((call, data)) = (unsafe { Call::begin(env, info) }) else { return ptr::null_mut() };
+    let Some(data) = (unsafe { call.fetch(info) }) else { return ptr::null_mut() };
     // SAFETY: `export` bound a static entry.
     let entry = unsafe { &*data.cast::<Entry>() };
     match catch_unwind(AssertUnwindSafe(|| (entry.run)(&call))) {

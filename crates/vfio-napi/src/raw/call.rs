@@ -19,7 +19,7 @@ use crate::object::Object;
 
 const MAX_ARGUMENTS: usize = 8;
 /// `Number.MAX_SAFE_INTEGER`, beyond which a number does not say which integer it means.
-const MAX_SAFE: f64 = 9_007_199_254_740_991.0;
+const MAX_SAFE: i64 = 9_007_199_254_740_991;
 
 /// A call under way; it cannot outlive the callback.
 pub(crate) struct Call<'a> {
@@ -80,22 +80,26 @@ impl Value {
 }
 
 impl<'a> Call<'a> {
-    /// Takes the arguments of the call and the data that its function was made with.
+    /// Stands for a call whose arguments have not been fetched.
+    #[inline]
+    pub(super) fn new(env: napi_env) -> Self {
+        Self { env, arguments: [ptr::null_mut(); MAX_ARGUMENTS], count: MAX_ARGUMENTS, scope: PhantomData }
+    }
+
+    /// Fetches the arguments of the call, and returns the data that its function was made with. They are fetched
+    /// into their final place: moving them right afterwards would cost as much as fetching them.
     ///
     /// # Safety
-    /// Both belong to the callback that is running.
+    /// Environment and call belong to the callback that is running.
     #[inline]
-    pub(super) unsafe fn begin(env: napi_env, info: napi_callback_info) -> Option<(Self, *mut c_void)> {
-        let mut count = MAX_ARGUMENTS;
-        let mut arguments = [ptr::null_mut(); MAX_ARGUMENTS];
-        let mut data = ptr::null_mut();
-        // SAFETY: the caller's promise; the arrays are as long as said.
+    pub(super) unsafe fn fetch(&mut self, info: napi_callback_info) -> Option<*mut c_void> {
+        let (this, mut data) = (ptr::null_mut(), ptr::null_mut());
+        // SAFETY: the caller's promise; the array is as long as said.
         let status = unsafe {
-            let this = ptr::null_mut();
-            napi_sys::napi_get_cb_info(env, info, &mut count, arguments.as_mut_ptr(), this, &mut data)
+            let arguments = self.arguments.as_mut_ptr();
+            napi_sys::napi_get_cb_info(self.env, info, &mut self.count, arguments, this, &mut data)
         };
-        let call = Self { env, arguments, count: count.min(MAX_ARGUMENTS), scope: PhantomData };
-        (status == Status::napi_ok).then_some((call, data))
+        (status == Status::napi_ok).then_some(data)
     }
 
     /// Tells whether argument `at` was given and is not undefined.
@@ -131,10 +135,12 @@ impl<'a> Call<'a> {
     #[inline]
     pub(crate) fn u64(&self, at: usize) -> Result<u64, Refusal> {
         if let Some(value) = self.number(at) {
-            if value < 0.0 || value > MAX_SAFE || value.trunc() != value || value.is_nan() {
-                return Err(Refusal::Range(at, "a bigint or a safe integer, not negative"));
+            // There and back again is the cheapest test for a whole number; NaN fails it, too.
+            let whole = value as i64;
+            if whole as f64 == value && (0..=MAX_SAFE).contains(&whole) {
+                return Ok(whole.cast_unsigned());
             }
-            return Ok(value as u64);
+            return Err(Refusal::Range(at, "a bigint or a safe integer, not negative"));
         }
         let (mut value, mut lossless) = (0, false);
         // SAFETY: the value belongs to this call.
@@ -151,36 +157,32 @@ impl<'a> Call<'a> {
     /// Takes an unsigned 32-bit value.
     #[inline]
     pub(crate) fn u32(&self, at: usize) -> Result<u32, Refusal> {
-        self.small(at, f64::from(u32::MAX), "an integer >= 0 and < 2 ** 32").map(|value| value as u32)
+        self.small(at, u32::MAX, "an integer >= 0 and < 2 ** 32")
     }
 
     /// Takes an unsigned 16-bit value.
     #[inline]
     pub(crate) fn u16(&self, at: usize) -> Result<u16, Refusal> {
-        self.small(at, f64::from(u16::MAX), "an integer >= 0 and < 2 ** 16").map(|value| value as u16)
+        self.small(at, u16::MAX.into(), "an integer >= 0 and < 2 ** 16").map(|value| value as u16)
     }
 
     /// Takes an unsigned 8-bit value.
     #[inline]
     pub(crate) fn u8(&self, at: usize) -> Result<u8, Refusal> {
-        self.small(at, f64::from(u8::MAX), "an integer >= 0 and < 2 ** 8").map(|value| value as u8)
+        self.small(at, u8::MAX.into(), "an integer >= 0 and < 2 ** 8").map(|value| value as u8)
     }
 
     #[inline]
-    fn small(&self, at: usize, max: f64, range: &'static str) -> Result<f64, Refusal> {
+    fn small(&self, at: usize, max: u32, range: &'static str) -> Result<u32, Refusal> {
         let value = self.number(at).ok_or(Refusal::Shape(at, "a number"))?;
-        // A comparison with NaN is false, so it is refused too.
-        if value >= 0.0 && value <= max && value.trunc() == value {
-            Ok(value)
-        } else {
-            Err(Refusal::Range(at, range))
-        }
+        let whole = value as u32;
+        if f64::from(whole) == value && whole <= max { Ok(whole) } else { Err(Refusal::Range(at, range)) }
     }
 
     /// Takes a kind of access: 1 reading, 2 writing, 3 both.
     pub(crate) fn access(&self, at: usize) -> Result<Prot, Refusal> {
         const RANGE: &str = "1 (read), 2 (write) or 3 (both)";
-        let prot = Prot::from_bits_truncate(self.small(at, 3.0, RANGE)? as u8);
+        let prot = Prot::from_bits_truncate(self.small(at, 3, RANGE)? as u8);
         if prot.is_empty() { Err(Refusal::Range(at, RANGE)) } else { Ok(prot) }
     }
 

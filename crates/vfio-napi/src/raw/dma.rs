@@ -1,7 +1,6 @@
 //! Raw calls on a device's view of memory.
 
-use vfio_iommu::{Access, DmaSpace};
-use vfio_memory::Prot;
+use vfio_iommu::Access;
 
 use super::{Answer, Call, Entry, Value};
 
@@ -22,7 +21,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry::wide(c"dmaCompareExchange64", "dma iova expected desired", compare_exchange_64),
     Entry::new(c"dmaFetchAdd32", "dma iova value", fetch_add_32),
     Entry::wide(c"dmaFetchAdd64", "dma iova value", fetch_add_64),
-    Entry::new(c"dmaTranslate", "dma iova access", translate),
+    Entry::new(c"dmaTranslateRead", "dma iova", translate_read),
+    Entry::new(c"dmaTranslateWrite", "dma iova", translate_write),
     Entry::new(c"dmaPinPages", "dma iova pages access", pin_pages),
     Entry::new(c"dmaUnpinPages", "dma iova pages", unpin_pages),
 ];
@@ -115,21 +115,18 @@ fn fetch_add_64(call: &Call) -> Answer {
     Ok(Value::U64(object.dma()?.fetch_add_u64(call.u64(1)?, call.u64(2)?)?))
 }
 
-/// Returns the one access that stands for `prot`, after the other one was checked.
-fn checked_access(space: &dyn DmaSpace, iova: u64, prot: Prot) -> Result<Access, super::Refusal> {
-    if prot == Prot::RW {
-        space.translate(iova, Access::Read)?;
-    }
-    Ok(if prot.contains(Prot::WRITE) { Access::Write } else { Access::Read })
+fn translate(call: &Call, access: Access) -> Answer {
+    let object = call.object(0)?;
+    // User addresses of every system fit the 53 bits of a number.
+    Ok(Value::Number(object.dma()?.translate(call.u64(1)?, access)?.host as f64))
 }
 
-fn translate(call: &Call) -> Answer {
-    let object = call.object(0)?;
-    let (iova, prot) = (call.u64(1)?, call.access(2)?);
-    let space = object.dma()?;
-    let access = checked_access(&**space, iova, prot)?;
-    // User addresses of every system fit 53 bits.
-    Ok(Value::Number(space.translate(iova, access)?.host as f64))
+fn translate_read(call: &Call) -> Answer {
+    translate(call, Access::Read)
+}
+
+fn translate_write(call: &Call) -> Answer {
+    translate(call, Access::Write)
 }
 
 fn pin_pages(call: &Call) -> Answer {
