@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url'
 import { addon } from '../../ts/native/load.ts'
 import { target } from '../../ts/native/target.ts'
 
-const { NativeMemory } = addon()
-const EFAULT = -14
+const { NativeAddressSpace, NativeMemory, NativeType1 } = addon()
+const [EFAULT, ENODEV] = [-14, -19]
 const path = fileURLToPath(new URL(`../../native/vfio.${target()}.node`, import.meta.url))
 
 /** Runs `body` in a Worker with the bare binding as `addon`; resolves with what it posts, once it has exited. */
@@ -94,6 +94,55 @@ describe('memory in Workers', () => {
     memory.close()
   })
 
+  it('share views of memory, which end with their device', async () => {
+    const mm = new NativeAddressSpace({ memlock: 1n << 20n, capIpcLock: false })
+    const memory = NativeMemory.anonymous(4096n)
+    const vaddr = mm.map({ memory, offset: 0, length: 4096, read: true, write: true })
+    const type1 = new NativeType1(true, 10)
+    type1.attachHw(1, {
+      pgsizes: 4096n,
+      apertureStart: 0n,
+      apertureLast: 0xffffffffn,
+      reserved: [],
+      cacheCoherency: false,
+    })
+    expect(type1.mapDma(mm, 3, vaddr, 0, 4096)).toBe(0)
+    const dma = type1.openDevice(1, 'card', 'iommu')
+    const before = await inWorker(
+      `const dma = addon.NativeDma.adopt(data)
+       return [addon.dmaWriteU32(dma.handle, 8, 5), addon.dmaReadU32(dma.handle, 4096), dma.name]`,
+      dma.share(),
+    )
+    expect(before).toEqual([0, EFAULT, 'card'])
+    expect(memory.readU32(8)).toBe(5)
+    expect(type1.faults().total()).toBe(1n)
+    const token = dma.share()
+    type1.closeDevice(dma)
+    const after = await inWorker(
+      `const dma = addon.NativeDma.adopt(data)
+       return addon.dmaReadU32(dma.handle, 8)`,
+      token,
+    )
+    expect(after).toBe(ENODEV)
+    type1.close()
+  })
+
+  it('hear of faults that another thread causes', async () => {
+    const type1 = new NativeType1(true, 10)
+    type1.attachEmulated(1)
+    const heard: string[] = []
+    type1.faults().setListener((fault) => heard.push(`${fault.device} ${fault.iova}`))
+    const dma = type1.openDevice(1, 'card', 'emulated')
+    await inWorker(
+      `const dma = addon.NativeDma.adopt(data)
+       addon.dmaReadU32(dma.handle, 4096)`,
+      dma.share(),
+    )
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    expect(heard).toEqual(['card 4096'])
+    type1.close()
+  })
+
   it('lets Workers end with everything open', async () => {
     for (let i = 0; i < 5; i++) {
       const answer = await inWorker(`
@@ -102,13 +151,23 @@ describe('memory in Workers', () => {
           addon.NativeMemory.fromBuffer(new ArrayBuffer(64), 0n, 64n),
           addon.NativeMemory.fromShared(new Uint8Array(new SharedArrayBuffer(64))),
           new addon.NativeAddressSpace(1n << 20n, false),
+          new addon.NativeType1(true, 10),
         ]
         const event = addon.NativeEventFd.create(0n)
         event.watch(() => {})
         const local = addon.NativeEventFd.inProcess(0n)
         local.watch(() => {})
         addon.eventFdSignal(local.handle, 1n)
-        kept.push(event, local)
+        kept[4].attachEmulated(1)
+        kept.push(event, local, kept[4].openDevice('card', true, () => {}))
+        kept[4].faults().setListener(() => {})
+        addon.dmaReadU32(kept.at(-1).handle, 0)
+        const model = { read: () => true, write: () => true, configWritten: () => true, reset: () => true }
+        const bars = [{ index: 0, size: 4096n, kind: 'memory32', prefetchable: false }]
+        const pci = addon.NativePciFunction.fromModel(model, { name: 'model', vendor: 1, device: 1 }, { bars })
+        const device = new addon.NativeVfioPci(pci.handle, false, 0)
+        device.openDevice(undefined)
+        kept.push(pci, device)
         setTimeout(() => process.exit(), 5)
         return 'ok'`)
       expect(answer).toBe('ok')

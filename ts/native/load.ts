@@ -62,18 +62,25 @@ function wasmBufferGetter(): (() => unknown) | undefined {
   return wasm && Object.getOwnPropertyDescriptor(wasm.Memory.prototype, 'buffer')?.get
 }
 
-function load(): Binding {
-  const require = createRequire(import.meta.url)
+/** Where the addon may be: beside the sources of this package, or in the package of its target. */
+function candidates(name: string): string[] {
+  return [`../../native/vfio.${name}.node`, `vfio-${name}`]
+}
+
+/**
+ * Loads the `.node` file with `require`, which the tests replace.
+ * @throws {Error} ERR_VFIO_ADDON with the target looked for, what was tried, what the loader said, and what to do
+ */
+export function load(require: (id: string) => unknown = createRequire(import.meta.url)): Binding {
   const name = target()
-  const candidates = [`../../native/vfio.${name}.node`, `vfio-${name}`]
   const words: string[] = []
-  for (const candidate of candidates) {
+  for (const candidate of candidates(name)) {
     try {
       // The copy has its functions in fields, where the loader's object looks each call up by name.
       return { ...(require(candidate) as Binding) }
     } catch (error) {
-      const firstLine = String((error as Error)?.message ?? error).split('\n', 1)[0]
-      words.push(`  ${candidate}: ${firstLine}`)
+      const [said] = String((error as Error | null)?.message ?? error).split('\n', 1)
+      words.push(`  ${candidate}: ${said}`)
     }
   }
   const message = [

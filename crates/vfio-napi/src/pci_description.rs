@@ -178,7 +178,7 @@ impl PciBar {
 
 impl PciMsix {
     fn spec(&self) -> Result<MsixSpec> {
-        if !(1..=2048).contains(&self.vectors) || (self.table_offset | self.pba_offset) % 8 != 0 {
+        if !(1..=2048).contains(&self.vectors) || !(self.table_offset | self.pba_offset).is_multiple_of(8) {
             return Err(throw(Errno::EINVAL));
         }
         Ok(MsixSpec {

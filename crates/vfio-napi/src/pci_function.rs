@@ -45,13 +45,16 @@ impl Drop for Open {
 
 impl RefUnwindSafe for NativePciFunction {}
 
+/// Takes a BAR, an offset and bytes.
+type BarFunction<'env> = Function<'env, FnArgs<(u32, BigInt, Uint8Array)>, bool>;
+
 /// The functions of a model; each answers `false` where the access failed.
 #[napi(object, object_to_js = false)]
 pub struct PciModelFunctions<'env> {
     /// Reads from a BAR.
-    pub read: Option<Function<'env, FnArgs<(u32, BigInt, Uint8Array)>, bool>>,
+    pub read: Option<BarFunction<'env>>,
     /// Writes to a BAR.
-    pub write: Option<Function<'env, FnArgs<(u32, BigInt, Uint8Array)>, bool>>,
+    pub write: Option<BarFunction<'env>>,
     /// Configuration space was written.
     pub config_written: Option<Function<'env, FnArgs<(u32, u32)>, bool>>,
     /// The function was reset.

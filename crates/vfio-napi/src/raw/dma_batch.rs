@@ -36,7 +36,7 @@ fn translate(call: &Call) -> Answer {
 
 /// Checks that pairs of address and length fill at most `room` bytes, and returns how many.
 fn total(pairs: &[u64], room: usize) -> Result<usize, Refusal> {
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(Errno::EINVAL.into());
     }
     let sum = pairs.chunks_exact(2).try_fold(0_u64, |sum, pair| sum.checked_add(pair[1]));
