@@ -1,19 +1,20 @@
 //! Framing: whole messages with their descriptors, over a stream socket, from a peer that is not trusted.
 
-use std::io::{IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+mod inbox;
+mod outbox;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno as OsErrno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
-};
+use rustix::net::RecvFlags;
 
-use crate::message::{HEADER_SIZE, Header};
+use crate::message::Header;
+use inbox::{Fetched, Inbox};
+use outbox::Outbox;
 
 /// Most descriptors that are taken beside one message.
 pub const MAX_FDS: usize = 16;
@@ -64,24 +65,24 @@ impl std::fmt::Display for SocketError {
 
 impl std::error::Error for SocketError {}
 
-/// A connection that carries whole messages. One thread may receive while others send.
+/// A connection that carries whole messages. One thread receives while any may send.
 #[derive(Debug)]
 pub struct Socket {
-    stream: UnixStream,
     /// Largest message that is taken, header included.
     max_size: u32,
     /// How long a peer may take over one message.
     patience: Duration,
-    /// Serialises senders: a message is never interleaved with another.
-    sending: parking_lot::Mutex<()>,
+    inbox: Mutex<Inbox>,
+    outbox: Outbox,
 }
 
 impl Socket {
     /// Frames messages over `stream`. `max_size` bounds a message, header included; `patience` how long the peer
-    /// may take over one.
+    /// may take over one. The stream is a blocking one.
     #[must_use]
     pub fn new(stream: UnixStream, max_size: u32, patience: Duration) -> Self {
-        Self { stream, max_size, patience, sending: parking_lot::Mutex::new(()) }
+        let (inbox, outbox) = (Mutex::new(Inbox::new()), Outbox::new(stream, patience));
+        Self { max_size, patience, inbox, outbox }
     }
 
     /// Waits for the next message, however long it takes to begin.
@@ -89,127 +90,108 @@ impl Socket {
     /// # Errors
     /// See [`SocketError`]; none can be recovered from.
     pub fn receive(&self) -> Result<Frame, SocketError> {
-        self.receive_by(None)
+        loop {
+            if let Some(frame) = self.receive_before(None)? {
+                return Ok(frame);
+            }
+        }
     }
 
-    /// Waits for the next message no longer than `patience`.
+    /// Waits for the next message no longer than `patience`, for all of it.
     ///
     /// # Errors
     /// See [`SocketError`]; [`SocketError::Stalled`] when none came.
     pub fn receive_within(&self, patience: Duration) -> Result<Frame, SocketError> {
-        self.receive_by(Some(Instant::now() + patience))
+        let deadline = Instant::now() + patience;
+        self.receive_by(Some(deadline), Some(deadline))?.ok_or(SocketError::Stalled)
     }
 
-    fn receive_by(&self, mut deadline: Option<Instant>) -> Result<Frame, SocketError> {
-        let mut bytes = [0_u8; HEADER_SIZE];
-        let mut fds = Vec::new();
-        let mut got = 0;
-        while got < HEADER_SIZE {
-            self.wait(PollFlags::IN, deadline)?;
-            match self.receive_some(&mut bytes[got..], &mut fds)? {
-                0 => return Err(if got == 0 { SocketError::Closed } else { SocketError::Cut }),
-                count => got += count,
-            }
-            deadline.get_or_insert_with(|| Instant::now() + self.patience);
-        }
-        let header = Header::read(&bytes).ok_or(SocketError::BadHeader)?;
-        if header.size < HEADER_SIZE as u32 || header.size > self.max_size {
-            return Err(SocketError::BadSize(header.size));
-        }
-        let mut body = vec![0; header.size as usize - HEADER_SIZE];
-        let mut got = 0;
-        while got < body.len() {
-            self.wait(PollFlags::IN, deadline)?;
-            match self.receive_some(&mut body[got..], &mut fds)? {
-                0 => return Err(SocketError::Cut),
-                count => got += count,
-            }
-        }
-        Ok(Frame { header, body, fds })
+    /// Waits for the next message; none, if it has not begun by the deadline.
+    ///
+    /// # Errors
+    /// See [`SocketError`]; none can be recovered from.
+    pub fn receive_before(&self, deadline: Option<Instant>) -> Result<Option<Frame>, SocketError> {
+        self.receive_by(deadline, None)
     }
 
-    fn receive_some(&self, into: &mut [u8], fds: &mut Vec<OwnedFd>) -> Result<usize, SocketError> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-        let answer = match recvmsg(&self.stream, &mut [IoSliceMut::new(into)], &mut ancillary, flags) {
-            Ok(answer) => answer,
-            Err(OsErrno::AGAIN | OsErrno::INTR) => return self.receive_again(into, fds),
-            Err(OsErrno::CONNRESET) => return Ok(0),
-            Err(error) => return Err(SocketError::Os(error.raw_os_error())),
-        };
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(rights) = message {
-                fds.extend(rights);
+    fn receive_by(
+        &self,
+        begin: Option<Instant>,
+        mut end: Option<Instant>,
+    ) -> Result<Option<Frame>, SocketError> {
+        let mut inbox = self.inbox.lock();
+        loop {
+            if let Some(frame) = inbox.take(self.max_size)? {
+                return Ok(Some(frame));
+            }
+            let begun = inbox.has_begun();
+            if begun {
+                end.get_or_insert_with(|| Instant::now() + self.patience);
+            }
+            let deadline = if begun { end } else { begin };
+            let mut flags = RecvFlags::empty();
+            if deadline.is_some() {
+                if !poll_until(self.outbox.stream(), PollFlags::IN, deadline)? {
+                    return if begun { Err(SocketError::Stalled) } else { Ok(None) };
+                }
+                flags |= RecvFlags::DONTWAIT;
+            }
+            if inbox.fetch(self.outbox.stream(), flags, self.max_size)? == Fetched::End {
+                return Err(if begun { SocketError::Cut } else { SocketError::Closed });
             }
         }
-        if fds.len() > MAX_FDS || answer.flags.contains(rustix::net::ReturnFlags::CTRUNC) {
-            return Err(SocketError::TooManyFds);
-        }
-        Ok(answer.bytes)
     }
 
-    /// A wake-up without data: poll may be wrong about readiness.
-    fn receive_again(&self, into: &mut [u8], fds: &mut Vec<OwnedFd>) -> Result<usize, SocketError> {
-        self.wait(PollFlags::IN, Some(Instant::now() + self.patience))?;
-        self.receive_some(into, fds)
-    }
-
-    /// Sends a message with its descriptors.
+    /// Sends a message with its descriptors, without waiting for the peer.
     ///
     /// # Errors
     /// [`SocketError::Closed`] the peer is gone, [`SocketError::Stalled`] it does not read, [`SocketError::Os`].
     pub fn send(&self, message: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SocketError> {
-        let _one_at_a_time = self.sending.lock();
-        let deadline = Some(Instant::now() + self.patience);
-        let mut sent = 0;
-        while sent < message.len() {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-            let mut ancillary = SendAncillaryBuffer::new(&mut space);
-            if sent == 0 && !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
-                return Err(SocketError::TooManyFds);
-            }
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match sendmsg(&self.stream, &[IoSlice::new(&message[sent..])], &mut ancillary, flags) {
-                Ok(count) => sent += count,
-                Err(OsErrno::AGAIN) => self.wait(PollFlags::OUT, deadline)?,
-                Err(OsErrno::INTR) => {}
-                Err(OsErrno::PIPE | OsErrno::CONNRESET) => return Err(SocketError::Closed),
-                Err(error) => return Err(SocketError::Os(error.raw_os_error())),
-            }
-        }
-        Ok(())
+        self.outbox.send(message, fds)
     }
 
-    fn wait(&self, events: PollFlags, deadline: Option<Instant>) -> Result<(), SocketError> {
-        loop {
-            let timeout = match deadline {
-                None => None,
-                Some(at) => {
-                    let left = at.checked_duration_since(Instant::now()).ok_or(SocketError::Stalled)?;
-                    Some(Timespec::try_from(left).map_err(|_| SocketError::Stalled)?)
-                }
-            };
-            let mut fds = [PollFd::new(&self.stream, events)];
-            match poll(&mut fds, timeout.as_ref()) {
-                Ok(0) => return Err(SocketError::Stalled),
-                Ok(_) => return Ok(()),
-                Err(OsErrno::INTR) => {}
-                Err(error) => return Err(SocketError::Os(error.raw_os_error())),
-            }
-        }
+    /// Waits until the peer has taken most of what was sent.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn wait_for_room(&self) -> Result<(), SocketError> {
+        self.outbox.wait_for_room()
     }
 
     /// Ends the connection: receivers and senders of both sides notice.
     pub fn shut_down(&self) {
         // A socket that is not connected any more is what was wanted.
-        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        let _ = self.outbox.stream().shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// Waits for events, or an end; false when the deadline has come first.
+fn poll_until(
+    stream: &UnixStream,
+    events: PollFlags,
+    deadline: Option<Instant>,
+) -> Result<bool, SocketError> {
+    loop {
+        let timeout = match deadline {
+            None => None,
+            Some(at) => {
+                // What is past counts as now.
+                let left = at.saturating_duration_since(Instant::now());
+                Some(Timespec::try_from(left).map_err(|_| SocketError::Stalled)?)
+            }
+        };
+        match poll(&mut [PollFd::new(stream, events)], timeout.as_ref()) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(OsErrno::INTR) => {}
+            Err(error) => return Err(SocketError::Os(error.raw_os_error())),
+        }
     }
 }
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        self.outbox.stream().as_fd()
     }
 }
 
