@@ -3,7 +3,11 @@
 //! Addresses are names that are looked up here; none is ever dereferenced. Two of the kernel's routines carry
 //! everything above: [`read`](AddressSpace::read) and [`write`](AddressSpace::write) are `copy_from_user` and
 //! `copy_to_user`, [`get_pages`](AddressSpace::get_pages) is `get_user_pages`.
+//!
+//! The size of a page is the simulated system's, and single areas may have huge ones behind them.
 
+mod extension;
+mod huge;
 mod layout;
 
 use std::collections::BTreeMap;
@@ -13,8 +17,11 @@ use parking_lot::RwLock;
 use vfio_uapi::Errno;
 
 use crate::vma::Vma;
-use crate::{HostSpan, Limits, LockedMemory, Memory, PAGE_SHIFT, PAGE_SIZE, PinError, Prot};
+use crate::{HostSpan, Limits, LockedMemory, Memory, PAGE_SHIFT, PinError, Prot};
+use extension::Extensions;
 use layout::Areas;
+
+pub use huge::Backing;
 
 /// First address that no user area may reach (`TASK_SIZE_MAX` of x86-64).
 pub const TASK_SIZE: u64 = 0x7fff_ffff_f000;
@@ -24,6 +31,8 @@ pub const TASK_SIZE: u64 = 0x7fff_ffff_f000;
 pub struct AddressSpace {
     areas: RwLock<Areas>,
     locked: LockedMemory,
+    page_shift: u32,
+    extensions: Extensions,
 }
 
 /// Describes one area, as a line of `/proc/PID/maps` would.
@@ -46,7 +55,37 @@ pub struct VmaInfo {
 impl AddressSpace {
     /// Starts an empty address space.
     pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { areas: RwLock::default(), locked: LockedMemory::new(limits) })
+        Self::start(limits, PAGE_SHIFT)
+    }
+
+    /// Starts an empty address space on a system with pages of `page_size` bytes.
+    ///
+    /// # Errors
+    /// `EINVAL` not a power of two between 4 KiB and 1 MiB.
+    pub fn with_page_size(limits: Limits, page_size: u64) -> Result<Arc<Self>, Errno> {
+        if !page_size.is_power_of_two() || !(12..=20).contains(&page_size.ilog2()) {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Self::start(limits, page_size.ilog2()))
+    }
+
+    fn start(limits: Limits, page_shift: u32) -> Arc<Self> {
+        Arc::new(Self {
+            areas: RwLock::new(Areas::new(1 << page_shift)),
+            locked: LockedMemory::with_page_shift(limits, page_shift),
+            page_shift,
+            extensions: Extensions::default(),
+        })
+    }
+
+    /// Returns the size of the system's pages in bytes.
+    pub fn page_size(&self) -> u64 {
+        1 << self.page_shift
+    }
+
+    /// Returns the base-two logarithm of [`page_size`](Self::page_size).
+    pub fn page_shift(&self) -> u32 {
+        self.page_shift
     }
 
     /// Returns the locked-memory account of the process.
@@ -73,7 +112,22 @@ impl AddressSpace {
         offset: u64,
         prot: Prot,
     ) -> Result<u64, Errno> {
-        let align = align.max(PAGE_SIZE);
+        self.map_pages(hint, align, len, memory, offset, prot, self.page_shift)
+    }
+
+    /// As [`map`](Self::map), with pages of `1 << page_shift` bytes behind the area.
+    #[expect(clippy::too_many_arguments, reason = "those of mmap, and the size of the pages behind it")]
+    fn map_pages(
+        &self,
+        hint: Option<u64>,
+        align: u64,
+        len: u64,
+        memory: Memory,
+        offset: u64,
+        prot: Prot,
+        page_shift: u32,
+    ) -> Result<u64, Errno> {
+        let align = align.max(1 << page_shift);
         let end = offset.checked_add(len).ok_or(Errno::EINVAL)?;
         if len == 0 || !align.is_power_of_two() || end > memory.len() {
             return Err(Errno::EINVAL);
@@ -82,10 +136,10 @@ impl AddressSpace {
             return Err(Errno::EACCES);
         }
         // The last page of memory that ends inside a page stays short: its missing bytes fault.
-        let len = len.next_multiple_of(PAGE_SIZE).min(memory.len() - offset);
+        let len = len.next_multiple_of(self.page_size()).min(memory.len() - offset);
         let mut areas = self.areas.write();
         let start = areas.place(hint, align, len).ok_or(Errno::ENOMEM)?;
-        areas.insert(start, Vma { len, memory, offset, prot, locked: false });
+        areas.insert(start, Vma { len, memory, offset, prot, locked: false, page_shift });
         Ok(start)
     }
 
@@ -94,11 +148,18 @@ impl AddressSpace {
     /// # Errors
     /// `EINVAL` address not page aligned, length zero, or not in user space.
     pub fn unmap(&self, addr: u64, len: u64) -> Result<(), Errno> {
-        let end = page_range(addr, len).ok_or(Errno::EINVAL)?;
-        let gone = self.areas.write().take(addr, end);
-        let pages = gone.iter().filter(|(_, area)| area.locked).map(|(_, area)| pages_of(area.len)).sum();
+        let end = self.page_range(addr, len).ok_or(Errno::EINVAL)?;
+        self.take(addr, end);
+        Ok(())
+    }
+
+    /// Removes what lies in `start..end`, whole pages, and gives the charge of what was locked back.
+    fn take(&self, start: u64, end: u64) {
+        let gone = self.areas.write().take(start, end);
+        let pages =
+            gone.iter().filter(|(_, area)| area.locked).map(|(_, area)| self.pages_of(area.len)).sum();
         self.locked.uncharge(pages);
-        Ok(()) // `gone` is dropped here, outside the lock: giving memory back may take long
+        drop(gone); // outside the lock: giving memory back may take long
     }
 
     /// Changes what may be done in the range (`mprotect`).
@@ -107,10 +168,10 @@ impl AddressSpace {
     /// `EINVAL` address not page aligned; `ENOMEM` a hole in the range; `EACCES` writing asked of read-only
     /// memory. Nothing is changed then.
     pub fn protect(&self, addr: u64, len: u64, prot: Prot) -> Result<(), Errno> {
-        if len == 0 && addr.is_multiple_of(PAGE_SIZE) {
+        if len == 0 && addr.is_multiple_of(self.page_size()) {
             return Ok(());
         }
-        let end = whole_range(addr, len)?;
+        let end = self.whole_range(addr, len)?;
         let mut areas = self.areas.write();
         if !areas.covered(addr, end) {
             return Err(Errno::ENOMEM);
@@ -131,13 +192,13 @@ impl AddressSpace {
         if self.locked.limits().memlock == 0 && !self.locked.cap_ipc_lock() {
             return Err(Errno::EPERM);
         }
-        let Some((start, end)) = outer_pages(addr, len)? else { return Ok(()) };
+        let Some((start, end)) = self.outer_pages(addr, len)? else { return Ok(()) };
         let mut areas = self.areas.write();
         if !areas.covered(start, end) {
             return Err(Errno::ENOMEM);
         }
         let fresh = |(at, area): (u64, &Vma)| {
-            if area.locked { 0 } else { pages_of(end.min(at + area.len) - start.max(at)) }
+            if area.locked { 0 } else { self.pages_of(end.min(at + area.len) - start.max(at)) }
         };
         let pages = areas.in_range(start, end).map(fresh).sum();
         self.locked.charge(pages)?;
@@ -150,14 +211,14 @@ impl AddressSpace {
     /// # Errors
     /// `EINVAL` the range wraps; `ENOMEM` a hole in the range.
     pub fn munlock(&self, addr: u64, len: u64) -> Result<(), Errno> {
-        let Some((start, end)) = outer_pages(addr, len)? else { return Ok(()) };
+        let Some((start, end)) = self.outer_pages(addr, len)? else { return Ok(()) };
         let mut areas = self.areas.write();
         if !areas.covered(start, end) {
             return Err(Errno::ENOMEM);
         }
         let mut pages = 0;
         areas.change(start, end, |area| {
-            pages += if area.locked { pages_of(area.len) } else { 0 };
+            pages += if area.locked { self.pages_of(area.len) } else { 0 };
             area.locked = false;
         });
         self.locked.uncharge(pages);
@@ -231,32 +292,32 @@ impl AddressSpace {
 
     /// Removes every area and clears the account (`exit_mmap`).
     pub fn clear(&self) {
-        let _ = self.unmap(0, TASK_SIZE);
+        self.take(0, TASK_SIZE);
     }
-}
 
-fn pages_of(len: u64) -> u64 {
-    len.div_ceil(PAGE_SIZE)
-}
-
-/// Returns the end of a page-aligned, non-empty user range.
-fn page_range(addr: u64, len: u64) -> Option<u64> {
-    let end = addr.checked_add(len.checked_next_multiple_of(PAGE_SIZE)?)?;
-    (addr.is_multiple_of(PAGE_SIZE) && len != 0 && end <= TASK_SIZE).then_some(end)
-}
-
-/// As [`page_range`], with the errors of `mprotect`.
-fn whole_range(addr: u64, len: u64) -> Result<u64, Errno> {
-    if !addr.is_multiple_of(PAGE_SIZE) {
-        return Err(Errno::EINVAL);
+    fn pages_of(&self, len: u64) -> u64 {
+        len.div_ceil(self.page_size())
     }
-    page_range(addr, len).ok_or(Errno::ENOMEM)
-}
 
-/// Widens a range to the pages it touches; `None` when it is empty.
-fn outer_pages(addr: u64, len: u64) -> Result<Option<(u64, u64)>, Errno> {
-    let end = addr.checked_add(len).and_then(|end| end.checked_next_multiple_of(PAGE_SIZE));
-    let end = end.ok_or(Errno::EINVAL)?;
-    let start = addr >> PAGE_SHIFT << PAGE_SHIFT;
-    Ok((len != 0).then_some((start, end)))
+    /// Returns the end of a page-aligned, non-empty user range.
+    fn page_range(&self, addr: u64, len: u64) -> Option<u64> {
+        let end = addr.checked_add(len.checked_next_multiple_of(self.page_size())?)?;
+        (addr.is_multiple_of(self.page_size()) && len != 0 && end <= TASK_SIZE).then_some(end)
+    }
+
+    /// As [`page_range`](Self::page_range), with the errors of `mprotect`.
+    fn whole_range(&self, addr: u64, len: u64) -> Result<u64, Errno> {
+        if !addr.is_multiple_of(self.page_size()) {
+            return Err(Errno::EINVAL);
+        }
+        self.page_range(addr, len).ok_or(Errno::ENOMEM)
+    }
+
+    /// Widens a range to the pages it touches; `None` when it is empty.
+    fn outer_pages(&self, addr: u64, len: u64) -> Result<Option<(u64, u64)>, Errno> {
+        let end = addr.checked_add(len).and_then(|end| end.checked_next_multiple_of(self.page_size()));
+        let end = end.ok_or(Errno::EINVAL)?;
+        let start = addr >> self.page_shift << self.page_shift;
+        Ok((len != 0).then_some((start, end)))
+    }
 }

@@ -18,14 +18,14 @@ mod prot;
 mod span;
 mod vma;
 
-pub use address_space::{AddressSpace, TASK_SIZE, VmaInfo};
+pub use address_space::{AddressSpace, Backing, TASK_SIZE, VmaInfo};
 pub use external::ExternalMemory;
 pub use locked::{Limits, LockedMemory};
 pub use memory::Memory;
 pub use prot::Prot;
 pub use span::{HostSpan, PinError};
 
-/// Size of a page of the simulated machine in bytes.
+/// Size in bytes of a page of the simulated machine, where its settings do not say otherwise.
 pub const PAGE_SIZE: u64 = 4096;
 /// Base-two logarithm of [`PAGE_SIZE`].
 pub const PAGE_SHIFT: u32 = 12;

@@ -31,12 +31,19 @@ pub struct LockedMemory {
     cap_ipc_lock: AtomicBool,
     locked: AtomicU64,
     pinned: AtomicU64,
+    page_shift: u32,
 }
 
 impl LockedMemory {
     /// Starts with nothing locked.
     pub fn new(limits: Limits) -> Self {
+        Self::with_page_shift(limits, PAGE_SHIFT)
+    }
+
+    /// Starts with nothing locked, on a system whose pages have `1 << page_shift` bytes.
+    pub fn with_page_shift(limits: Limits, page_shift: u32) -> Self {
         Self {
+            page_shift,
             limit: AtomicU64::new(limits.memlock),
             cap_ipc_lock: AtomicBool::new(limits.cap_ipc_lock),
             locked: AtomicU64::new(0),
@@ -57,7 +64,7 @@ impl LockedMemory {
 
     /// Returns the limit in whole pages.
     pub fn limit_pages(&self) -> u64 {
-        self.limit.load(Ordering::Relaxed) >> PAGE_SHIFT
+        self.limit.load(Ordering::Relaxed) >> self.page_shift
     }
 
     /// Tells whether the process holds `CAP_IPC_LOCK`.

@@ -10,6 +10,8 @@ pub(crate) struct Vma {
     pub(crate) offset: u64,
     pub(crate) prot: Prot,
     pub(crate) locked: bool,
+    /// Base-two logarithm of the pages behind it: more than the system's where they are huge.
+    pub(crate) page_shift: u32,
 }
 
 impl Vma {

@@ -12,28 +12,28 @@ const LOWEST: u64 = 0x1_0000;
 pub(super) struct Areas {
     by_start: BTreeMap<u64, Vma>,
     next: u64,
-}
-
-impl Default for Areas {
-    fn default() -> Self {
-        Self { by_start: BTreeMap::new(), next: BASE }
-    }
+    page: u64,
 }
 
 impl Areas {
+    /// Starts with nothing mapped, on a system with pages of `page` bytes.
+    pub(super) fn new(page: u64) -> Self {
+        Self { by_start: BTreeMap::new(), next: BASE, page }
+    }
+
     pub(super) fn insert(&mut self, start: u64, area: Vma) {
         self.by_start.insert(start, area);
     }
 
     /// Chooses an address for `len` bytes.
     pub(super) fn place(&mut self, hint: Option<u64>, align: u64, len: u64) -> Option<u64> {
-        let len = len.checked_next_multiple_of(PAGE_SIZE)?;
+        let len = len.checked_next_multiple_of(self.page)?;
         if let Some(at) = hint.filter(|at| at % align == 0 && self.is_free(*at, len)) {
             return Some(at);
         }
         let at = self.search(self.next, align, len).or_else(|| self.search(LOWEST, align, len))?;
         // One page stays free between areas, so running over an end faults.
-        self.next = at + len + PAGE_SIZE;
+        self.next = at + len + self.page;
         Some(at)
     }
 
@@ -47,7 +47,7 @@ impl Areas {
         loop {
             let end = at.checked_add(len).filter(|end| *end <= TASK_SIZE)?;
             let Some((start, area)) = self.in_range(at, end).next() else { return Some(at) };
-            at = (start + area.len + PAGE_SIZE).checked_next_multiple_of(align)?;
+            at = (start + area.len + self.page).checked_next_multiple_of(align)?;
         }
     }
 
@@ -65,7 +65,7 @@ impl Areas {
             if from > at {
                 return false;
             }
-            at = (from + area.len).next_multiple_of(PAGE_SIZE);
+            at = (from + area.len).next_multiple_of(self.page);
         }
         at >= end
     }

@@ -165,3 +165,46 @@ fn unmap_refuses_what_munmap_refuses() {
     assert_eq!(space.unmap(TASK_SIZE, PAGE_SIZE), Err(Errno::EINVAL));
     assert_eq!(space.unmap(0x1000, PAGE_SIZE), Ok(()), "a hole is no error");
 }
+
+#[test]
+fn a_system_with_large_pages_counts_and_places_in_them() {
+    const PAGE: u64 = 1 << 16;
+    let limits = Limits { memlock: 3 * PAGE + PAGE / 2, cap_ipc_lock: false };
+    let space = AddressSpace::with_page_size(limits, PAGE).unwrap();
+    assert_eq!(space.locked().limit_pages(), 3, "only whole pages count");
+    let memory = Memory::anonymous(4 * PAGE).unwrap();
+    let at = space.map(None, 0, 4 * PAGE, memory, 0, Prot::RW).unwrap();
+    assert!(at.is_multiple_of(PAGE));
+    assert_eq!(space.unmap(at + PAGE_SIZE, PAGE), Err(Errno::EINVAL));
+    assert_eq!(space.mlock(at, 3 * PAGE), Ok(()));
+    assert_eq!(space.mlock(at + 3 * PAGE, PAGE), Err(Errno::ENOMEM));
+    space.clear();
+    assert_eq!((space.areas().len(), space.locked().locked_pages()), (0, 0));
+    assert!(AddressSpace::with_page_size(limits, 3 * PAGE).is_err());
+}
+
+#[test]
+fn huge_pages_are_mapped_whole_and_told_apart() {
+    const HUGE: u64 = 1 << 21;
+    let space = space();
+    let memory = Memory::anonymous(2 * HUGE).unwrap();
+    let map = |len, offset| space.map_huge(None, 0, len, memory.clone(), offset, Prot::RW, HUGE);
+    assert_eq!(map(HUGE + PAGE_SIZE, 0), Err(Errno::EINVAL));
+    assert_eq!(map(HUGE, PAGE_SIZE), Err(Errno::EINVAL));
+    let at = map(2 * HUGE, 0).unwrap();
+    assert!(at.is_multiple_of(HUGE));
+    let runs = space.backing(at + PAGE_SIZE, HUGE);
+    assert_eq!(
+        runs.iter().map(|run| (run.start, run.len, run.page_shift)).collect::<Vec<_>>(),
+        [(at + PAGE_SIZE, HUGE, 21)]
+    );
+    assert!(space.backing(at + 2 * HUGE, HUGE).is_empty());
+}
+
+#[test]
+fn an_extension_is_made_once_for_each_type() {
+    let space = space();
+    let first = space.extension(|| 7_u32);
+    assert!(Arc::ptr_eq(&first, &space.extension(|| 8_u32)));
+    assert_eq!(*space.extension(|| String::from("another")), "another");
+}
