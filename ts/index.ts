@@ -31,7 +31,6 @@ export type { BarResource } from './pci/resources.ts'
 export { MdevBus } from './mdev/bus.ts'
 export type { LegacyParentOptions } from './mdev/legacy.ts'
 export type { LegacyArgument, LegacyMapping, LegacyTypeGroup, MdevParentOps } from './mdev/legacy-ops.ts'
-export type { MdevMachine } from './mdev/machine.ts'
 export type {
   Mdev,
   MdevAttribute,
@@ -66,7 +65,12 @@ export {
 export { DirtyTracking, type DirtyQuery } from './container/dirty-tracking.ts'
 export type { IommuInfo, IovaRange } from './container/dma-mapper.ts'
 export { FaultLog, type DmaFault, type FaultEvents } from './container/fault-log.ts'
-export type { NativeFaultReason as DmaFaultReason } from './native/addon.ts'
+export type {
+  NativeFaultReason as DmaFaultReason,
+  NativeMemoryKind,
+  NativeMemorySource,
+  WebAssemblyMemory,
+} from './native/addon.ts'
 
 export { Device, type DeviceEvents, type HeldGroup } from './device/device-handle.ts'
 export { DeviceDmaLogging, DeviceFeatures, type FeatureAccess, type LoggedRange } from './device/device-features.ts'
@@ -81,6 +85,7 @@ export {
   type IntxLine,
   type MessageInterrupts,
   type ModelInterrupts,
+  type PciModelBar,
   type PciModelDescription,
 } from './device/pci-model.ts'
 export { checkFeature } from './device/feature.ts'

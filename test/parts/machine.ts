@@ -180,7 +180,7 @@ export function deviceOps(ops: Partial<VfioDeviceOps> = {}): VfioDeviceOps {
     write: (region, offset, from) => {
       if (region > 0) throw new VfioError('EINVAL', 'write')
       const part = from.subarray(0, Math.max(0, 16 - Number(offset)))
-      memory.set(part, Number(offset))
+      if (part.byteLength > 0) memory.set(part, Number(offset))
       return part.byteLength
     },
     ...ops,

@@ -15,7 +15,10 @@ export class Migration {
     this.#session = session
   }
 
-  /** Gives the migration of an open device. @throws {VfioError} ENOTTY it does not migrate, EBADF closed */
+  /**
+   * Gives the migration of an open device.
+   * @internal
+   */
   static of(session: DeviceSession): Migration {
     const migration = new Migration(session)
     void migration.#migration
@@ -102,6 +105,7 @@ export class MigrationTransfer {
     this.#stream.release?.()
   }
 
+  /** Closes the transfer. */
   [Symbol.dispose](): void {
     this.close()
   }

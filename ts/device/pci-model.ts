@@ -6,25 +6,68 @@
  * (`probe: (mdev) => new Doorbell().vfioDevice(mdev.uuid)`).
  */
 import { invalidArgType, VfioError } from '../errors.ts'
-import type { NativePciBar, NativePciDescription, NativePciFunction } from '../native/addon.ts'
+import { HostMemory } from '../memory/host-memory.ts'
+import type { NativePciBar, NativePciFunction } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
 import { status, syscall } from '../native/syscall.ts'
-import { text, u32 } from '../shape.ts'
+import { text, u32, type U64 } from '../shape.ts'
 import { Dma } from './dma.ts'
 import type { DmaAccess, VfioDeviceOps } from './ops.ts'
 import { VfioPciOps } from './vfio-pci-ops.ts'
 
+/** A base address register of a model. */
+export interface PciModelBar {
+  /** 0 to 5, which is also the region's index; a 64-bit one takes the next too. */
+  index: number
+  /** Size in bytes: a power of two, at least 16 (memory) or 4 (I/O). */
+  size: U64
+  /** What it decodes. */
+  kind: 'memory32' | 'memory64' | 'io'
+  /** Reads have no side effects. */
+  prefetchable?: boolean
+  /** Memory behind the whole BAR: accesses never reach the model, and users can map it. */
+  memory?: HostMemory
+}
+
 /** What a model's function looks like from outside. */
-export type PciModelDescription = Omit<NativePciDescription, 'name' | 'bars'> & {
-  /** Base address registers; index 0 to 5 is also the region's index. */
-  bars?: readonly NativePciBar[]
+export interface PciModelDescription {
+  /** Vendor id, 16 bits. */
+  vendor: number
+  /** Device id, 16 bits. */
+  device: number
+  /** Subsystem vendor id; default 0. */
+  subsystemVendor?: number
+  /** Subsystem id; default 0. */
+  subsystemDevice?: number
+  /** Revision id; default 0. */
+  revision?: number
+  /** Base class, subclass, programming interface, such as 0x00ff00; default 0. */
+  classCode?: number
+  /** The header says that the slot has more functions. */
+  multifunction?: boolean
+  /** Base address registers. */
+  bars?: readonly PciModelBar[]
+  /** Interrupt pin: 0 none, 1 INTA … 4 INTD; default 0. */
+  interruptPin?: number
+  /** MSI vectors, a power of two up to 32; default 0: no MSI capability. */
+  msi?: number
+  /** MSI-X vectors, and where their table and pending bits lie; default: no MSI-X capability. */
+  msix?: { vectors: number; tableBar: number; tableOffset: number; pbaBar: number; pbaOffset: number }
+  /** PCI Express capability. */
+  express?: boolean
+  /** Function level reset. */
+  functionReset?: boolean
+  /** Power management capability, which brings a reset. */
+  powerManagement?: boolean
 }
 
 /** The INTx line of a model. */
 export interface IntxLine {
   /** Drives the line: an interrupt as long as `level` is true. */
   set(level: boolean): void
+  /** The line is up: an interrupt. */
   raise(): void
+  /** The line is down. */
   lower(): void
 }
 
@@ -92,6 +135,7 @@ export class PciModel {
   /**
    * Makes the function; a model is one function, once.
    * @throws {VfioError} EBUSY it was made already, EINVAL a senseless description
+   * @internal
    */
   createFunction(name: string): NativePciFunction {
     if (this.#function)
@@ -105,7 +149,7 @@ export class PciModel {
           configWritten: (offset, width) => this.configWritten(offset, width),
           reset: () => this.reset(),
         },
-        { ...this.#description, name: text(name, 'name'), bars: this.#description.bars ?? [] },
+        { ...this.#description, name: text(name, 'name'), bars: (this.#description.bars ?? []).map(nativeBar) },
       ),
     )
     this.#function = made
@@ -130,7 +174,7 @@ export class PciModel {
 }
 
 /** Places BARs one behind the other, each at a multiple of its size. */
-function addressesOf(bars: readonly NativePciBar[]): { bar: number; address: bigint }[] {
+function addressesOf(bars: readonly PciModelBar[]): { bar: number; address: bigint }[] {
   const next = { io: 0x1000n, memory32: 0x8000_0000n, memory64: 0x10_0000_0000n }
   return bars.map(({ index, kind, size }) => {
     const bytes = BigInt(size)
@@ -138,6 +182,12 @@ function addressesOf(bars: readonly NativePciBar[]): { bar: number; address: big
     next[kind] = address + bytes
     return { bar: index, address }
   })
+}
+
+function nativeBar({ memory, ...bar }: PciModelBar): NativePciBar {
+  if (memory === undefined) return bar
+  if (!(memory instanceof HostMemory)) throw invalidArgType('bars.memory', 'a HostMemory', memory)
+  return { ...bar, memory: memory.native }
 }
 
 /** vfio-pci over a function that it owns; it is matched by its plain name. */

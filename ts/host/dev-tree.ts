@@ -21,6 +21,7 @@ export interface DevNode {
 export interface NodeUser {
   readonly uid: number
   readonly gid: number
+  /** Tells whether the user has a capability such as `'CAP_DAC_OVERRIDE'`. */
   capable(capability: string): boolean
 }
 

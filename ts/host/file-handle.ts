@@ -49,7 +49,10 @@ export class FileHandle {
   readonly #owner: HandleOwner
   readonly #description: OpenDescription
 
-  /** Made by the process only. */
+  /**
+   * Made by the process only.
+   * @internal
+   */
   constructor(owner: HandleOwner, fd: number, description: OpenDescription) {
     this.#owner = owner
     this.fd = fd
@@ -61,7 +64,10 @@ export class FileHandle {
     return this.#owner.descriptors.get(this.fd) !== this.#description
   }
 
-  /** Whether this handle stands for that open file. */
+  /**
+   * Whether this handle stands for that open file.
+   * @internal
+   */
   describes(description: OpenDescription): boolean {
     return this.#description === description
   }
@@ -153,6 +159,7 @@ export class FileHandle {
     if (!this.closed) this.#owner.descriptors.close(this.fd)
   }
 
+  /** Closes the descriptor. */
   [Symbol.dispose](): void {
     this.close()
   }

@@ -9,6 +9,10 @@ export class GroupView {
   readonly #group: IommuGroup
   readonly #registry: VfioRegistry
 
+  /**
+   * Made by `host.group()` only.
+   * @internal
+   */
   constructor(group: IommuGroup, registry: VfioRegistry) {
     this.#group = group
     this.#registry = registry

@@ -73,7 +73,10 @@ export class HostProcess implements Task {
   readonly #owner: HandleOwner
   #exited = false
 
-  /** Made by `host.process()`. @throws {TypeError} a value of the wrong shape */
+  /**
+   * Made by `host.process()`.
+   * @internal
+   */
   constructor(machine: ProcessMachine, options: ProcessOptions = {}, descriptors?: Descriptors) {
     const memlock = u64(options.memlock ?? MEMLOCK, 'memlock')
     const nofile = u32(options.nofile ?? NOFILE, 'nofile')
@@ -96,15 +99,20 @@ export class HostProcess implements Task {
     machine.started(this)
   }
 
-  /** Its address space. */
+  /**
+   * Its address space.
+   * @internal
+   */
   get mm(): NativeAddressSpace {
     return this.#mm
   }
 
+  /** User that it runs as. */
   get uid(): number {
     return this.#options.uid ?? 0
   }
 
+  /** Group that it runs as. */
   get gid(): number {
     return this.#options.gid ?? 0
   }
@@ -124,10 +132,12 @@ export class HostProcess implements Task {
     return this.#mm.pinnedVm()
   }
 
+  /** Tells whether it has a capability such as `'CAP_SYS_RAWIO'`. */
   capable(capability: string): boolean {
     return this.#capabilities.has(capability)
   }
 
+  /** Address of the first byte of `memory`, which is mapped if it lies nowhere yet. @throws {VfioError} ENOMEM, EBADF */
   place(memory: HostMemory): bigint {
     this.#alive('mmap')
     return this.#placements.place(memory)
@@ -310,6 +320,7 @@ export class HostProcess implements Task {
     this.#machine.exited(this)
   }
 
+  /** Ends the process. */
   [Symbol.dispose](): void {
     this.exit()
   }

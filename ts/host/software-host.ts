@@ -173,6 +173,7 @@ export class SoftwareHost {
     this.pci.close()
   }
 
+  /** Switches the machine off. */
   [Symbol.dispose](): void {
     this.close()
   }

@@ -27,6 +27,10 @@ export class MdevBus extends UeventEmitter {
   readonly #devices = new Map<string, MediatedDevice>()
   #closed = false
 
+  /**
+   * Made by the host only.
+   * @internal
+   */
   constructor(machine: MdevMachine) {
     super()
     this.#machine = machine
@@ -130,6 +134,7 @@ export class MdevBus extends UeventEmitter {
     for (const parent of [...this.#parents.values()]) void parent.unregister()
   }
 
+  /** Takes everything away. */
   [Symbol.dispose](): void {
     this.close()
   }

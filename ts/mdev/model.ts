@@ -84,9 +84,15 @@ export interface Mdev {
   readonly parent: MdevParent
   /** Directory in sysfs. */
   readonly path: string
-  /** Its VFIO group, while a driver is bound. */
+  /**
+   * Its VFIO group, while a driver is bound; `host.groupOf(uuid)` tells more.
+   * @internal
+   */
   readonly group: VfioGroup | undefined
-  /** The device as VFIO knows it, while a driver is bound; `serve()` takes it. */
+  /**
+   * The device as VFIO knows it, while a driver is bound; `serve()` takes it.
+   * @internal
+   */
   readonly vfio: VfioDevice | undefined
   /** What its driver's probe gave, while it is bound. */
   readonly ops: VfioDeviceOps | undefined

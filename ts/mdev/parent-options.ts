@@ -15,9 +15,13 @@ export interface MdevParentOptions {
   attributes?: MdevAttributeGroups<MdevParent>
   /** Callbacks of a driver of the parent's own, as in {@link MdevDriver}. */
   probe?: MdevDriver['probe']
+  /** Nobody uses the device any more. */
   remove?: NonNullable<MdevDriver['remove']>
+  /** The device shall go; throwing refuses. */
   removing?: NonNullable<MdevDriver['removing']>
+  /** How many more devices of a type can be made. */
   getAvailable?: NonNullable<MdevDriver['getAvailable']>
+  /** Text of a type's `description`. */
   showDescription?: NonNullable<MdevDriver['showDescription']>
   deviceApi?: string
   maxInstances?: number

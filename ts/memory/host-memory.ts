@@ -79,12 +79,18 @@ export class HostMemory {
     return new HostMemory(syscall('HostMemory.from', () => addon().NativeMemory.fromBuffer(buffer, start, length)))
   }
 
-  /** Wraps native memory, such as another Worker shared or a region mapping gave. */
+  /**
+   * Wraps native memory, such as another Worker shared or a region mapping gave.
+   * @internal
+   */
   static fromNative(native: NativeMemory): HostMemory {
     return new HostMemory(native)
   }
 
-  /** The native memory, for address spaces. */
+  /**
+   * The native memory, for address spaces.
+   * @internal
+   */
   get native(): NativeMemory {
     return this.#native
   }
@@ -186,6 +192,7 @@ export class HostMemory {
     this.#native.close()
   }
 
+  /** Lets the handle go. */
   [Symbol.dispose](): void {
     this.close()
   }

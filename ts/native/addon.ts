@@ -19,12 +19,13 @@ export type NativeStatus = number
 /** Like {@link NativeStatus} where the value is 64 bits wide: negative is a negated errno. */
 export type NativeStatus64 = bigint
 
-/** Where the bytes of a {@link NativeMemory} come from. */
+/** Where the bytes of memory come from. */
 export type NativeMemoryKind = 'anonymous' | 'memfd' | 'file' | 'buffer'
 
 /** What this package needs of a `WebAssembly.Memory` (whose type only the DOM library declares). */
 export interface WebAssemblyMemory {
   readonly buffer: ArrayBuffer | SharedArrayBuffer
+  /** Grows the memory by `delta` pages of 64 KiB. */
   grow(delta: number): number
 }
 

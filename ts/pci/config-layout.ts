@@ -90,7 +90,7 @@ export interface PciHeader {
   readonly multifunction: boolean
   /** 0 none, 1 INTA … 4 INTD. */
   readonly interruptPin: number
-  /** One of {@link EXPRESS_TYPE}; undefined: conventional PCI. */
+  /** Kind of PCI Express function, bits 4 to 7 of its capabilities register; undefined: conventional PCI. */
   readonly expressType: number | undefined
   /** Offset of the ACS capability; undefined: none. */
   readonly acs: number | undefined

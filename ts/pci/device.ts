@@ -82,7 +82,10 @@ export class PciDevice implements GroupMember {
   /** Its base address registers. */
   readonly bars: readonly BarResource[]
   readonly quirks: Readonly<PciQuirks>
-  /** The device as VFIO knows it, while `vfio-pci` has it; `serve()` takes it. */
+  /**
+   * The device as VFIO knows it, while `vfio-pci` has it; `serve()` takes it.
+   * @internal
+   */
   vfio: VfioDevice | undefined
   /** The bus behind it, if it is a bridge. */
   subordinate: PciBus | undefined

@@ -32,10 +32,12 @@ export class PciDriver implements BoundDriver {
     this.#table = (ops.ids ?? []).map(fullId)
   }
 
+  /** Name on the bus. */
   get name(): string {
     return this.ops.name
   }
 
+  /** It leaves the DMA of its functions to others. */
   get managesDma(): boolean {
     return this.ops.managesDma ?? false
   }

@@ -4,9 +4,15 @@ import type { ConfigAccess } from './config-layout.ts'
 
 /** A function's hardware: what is there before any driver. */
 export interface PciHardware extends ConfigAccess {
-  /** The native function that vfio-pci drives; absent: vfio-pci refuses it (a bridge). Made at the first call. */
+  /**
+   * The native function that vfio-pci drives; absent: vfio-pci refuses it (a bridge). Made at the first call.
+   * @internal
+   */
   native?(): NativePciFunction
-  /** The native function, if it was made already. */
+  /**
+   * The native function, if it was made already.
+   * @internal
+   */
   readonly made?: NativePciFunction | undefined
   /** Resets this function alone; absent: it has no reset of its own. @throws {VfioError} ENOTTY */
   reset?(): void

@@ -2,7 +2,7 @@
 import type { SysfsNode } from './node.ts'
 import { relativePath, splitPath } from './path.ts'
 
-/** What {@link renderTree} shows. */
+/** What a drawing of the tree shows. */
 export interface RenderOptions {
   /** Levels below the root of the drawing; default 16. */
   depth?: number

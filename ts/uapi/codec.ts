@@ -49,8 +49,11 @@ export interface Codec<F extends Fields = Fields> {
 
 /** A codec whatever its members. */
 export interface AnyCodec extends Pick<Codec, 'name' | 'size' | 'fields'> {
+  /** Reads a structure from `at` on. */
   decode(bytes: Uint8Array, at?: number): Record<string, FieldValue>
+  /** Writes the fields given, and no others, from `at` on. */
   encode(value: Record<string, FieldValue>, into: Uint8Array, at?: number): void
+  /** Makes a structure; fields that are not given are zero. */
   bytes(value?: Record<string, FieldValue>): Uint8Array
 }
 

@@ -54,7 +54,10 @@ export class DeviceServer extends EventEmitter<DeviceServerEvents> {
   #client: Client | undefined
   #stopped = false
 
-  /** Made by `serve()`. @throws {VfioError} what listening is refused with */
+  /**
+   * Made by `serve()`.
+   * @internal
+   */
   constructor(device: VfioDevice, options: ServeOptions) {
     super()
     const { path, ...settings } = options
@@ -82,6 +85,7 @@ export class DeviceServer extends EventEmitter<DeviceServerEvents> {
     })
   }
 
+  /** Closes the server. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }

@@ -12,11 +12,13 @@ import { DeviceServer, type ServeOptions } from './device-server.ts'
 
 /** A device that is registered with VFIO, such as a mediated device or a function bound to `vfio-pci`. */
 export interface RegisteredDevice {
+  /** @internal */
   readonly vfio: VfioDevice | undefined
 }
 
 /** A model that can be made into a VFIO device, such as a `PciModel`. */
 export interface ServableModel {
+  /** Makes the callbacks; `name` is the device's. */
   vfioDevice(name: string): VfioDeviceOps
 }
 
