@@ -136,7 +136,10 @@ describe('HostMemory', () => {
   })
 
   it('does not run out of memory when handles are forgotten', () => {
-    for (let i = 0; i < 2000; i++) HostMemory.allocate(16 << 20).writeU8(0, 1)
+    const allocate = (): void => {
+      for (let i = 0; i < 2000; i++) HostMemory.allocate(16 << 20).writeU8(0, 1)
+    }
+    expect(allocate).not.toThrow()
   })
 
   it('behaves as an array of bytes does', () => {
@@ -203,15 +206,15 @@ describe('HostMemory', () => {
               }
             }
           }
-          if (!inside || !sourceInside) {
-            expect(run).toThrow(refused('EFAULT'))
-            continue
-          }
-          const answer = run()
           const number = (): bigint =>
             model.subarray(at, at + length).reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n)
-          if (s.op === 'read') expect(answer).toEqual([...model.subarray(at, at + length)])
-          if (s.op === 'load') expect(answer).toBe(number())
+          const expected = (): unknown => {
+            if (!inside || !sourceInside) return 'EFAULT'
+            if (s.op === 'read') return [...model.subarray(at, at + length)]
+            return s.op === 'load' ? number() : undefined
+          }
+          expect(answerOf(run)).toEqual(expected())
+          if (!inside || !sourceInside) continue
           if (s.op === 'write') model.set(s.data, at)
           if (s.op === 'fill') model.fill(s.value, at, at + length)
           if (s.op === 'copy') model.copyWithin(at, Number(s.source), Number(s.source) + length)
@@ -224,3 +227,12 @@ describe('HostMemory', () => {
     )
   })
 })
+
+/** What a call answers: its value, or the code that it is refused with. */
+function answerOf(run: () => unknown): unknown {
+  try {
+    return run()
+  } catch (error) {
+    return (error as { code?: unknown }).code
+  }
+}

@@ -186,7 +186,7 @@ describe("JavaScript's own memory", () => {
 
   it('follows an unshared WebAssembly.Memory as it grows; its old buffer is gone', () => {
     const { WebAssembly } = globalThis as never as {
-      WebAssembly: { Memory: new (size: object) => { buffer: ArrayBuffer; grow(by: number): void } }
+      WebAssembly: { Memory: new (size: object) => { buffer: ArrayBuffer; grow(by: number): number } }
     }
     const wasm = new WebAssembly.Memory({ initial: 1, maximum: 4 })
     const memory = NativeMemory.fromBuffer(wasm, 0, 65536)
@@ -205,7 +205,7 @@ describe("JavaScript's own memory", () => {
 
   it('keeps a shared WebAssembly.Memory', () => {
     const { WebAssembly } = globalThis as never as {
-      WebAssembly: { Memory: new (size: object) => { buffer: ArrayBuffer; grow(by: number): void } }
+      WebAssembly: { Memory: new (size: object) => { buffer: ArrayBuffer; grow(by: number): number } }
     }
     const wasm = new WebAssembly.Memory({ initial: 1, maximum: 4, shared: true } as never)
     const memory = NativeMemory.fromBuffer(wasm, 0, 65536)
