@@ -30,7 +30,7 @@ export interface BackendCapabilities {
   kvm: Availability
   /** `VFIO_SPAPR_TCE_IOMMU`. */
   spapr: Availability
-  /** Devices served to, or taken from, other programs by vfio-user. */
+  /** Devices served to other programs by vfio-user. */
   vfioUser: Availability
   /** The kernel's own `/dev/vfio`. */
   linux: Availability
@@ -53,7 +53,7 @@ export function capabilities(): BackendCapabilities {
     iommufd: missing,
     kvm: missing,
     spapr: missing,
-    vfioUser: missing,
+    vfioUser: process.platform === 'win32' ? { available: false, reason: 'it needs UNIX sockets' } : native,
     linux: missing,
   }
 }
