@@ -71,19 +71,26 @@ export async function assignDevice(file: string, tell: Tell = console.log): Prom
 
   tell('container = open("/dev/vfio/vfio", O_RDWR)')
   using container = host.openContainer()
+  tell(`ioctl(container, VFIO_GET_API_VERSION) = ${container.apiVersion()}`)
   if (container.apiVersion() !== VFIO_API_VERSION) throw new Error('unknown API version')
+  tell(
+    `ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU) = ${Number(container.checkExtension(VFIO_TYPE1_IOMMU))}`,
+  )
   if (!container.checkExtension(VFIO_TYPE1_IOMMU)) throw new Error('the IOMMU driver that we want is not supported')
 
   tell(`group = open("/dev/vfio/${GROUP}", O_RDWR)`)
   using group = host.openGroup(GROUP)
+  tell(`ioctl(group, VFIO_GROUP_GET_STATUS): ${describeStatus(group)}`)
   if (!group.status().viable) throw new Error('the group is not viable')
   group.setContainer(container)
+  tell(`ioctl(group, VFIO_GROUP_SET_CONTAINER, container): ${describeStatus(group)}`)
   container.setIommu(VFIO_TYPE1_IOMMU)
-  tell(`  viable; in the container; ${describeIommu(container)}`)
+  tell('ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU)')
+  tell(`ioctl(container, VFIO_IOMMU_GET_INFO): ${describeIommu(container)}`)
 
   using ram = HostMemory.allocate(SIZE)
   container.mapDma({ iova: 0n, memory: ram, read: true, write: true })
-  tell('  1 MiB of memory mapped at IOVA 0')
+  tell('ioctl(container, VFIO_IOMMU_MAP_DMA): 1 MiB at IOVA 0, for reading and writing')
 
   tell(`device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, "${SOUND}")`)
   using device = group.getDevice(SOUND)
@@ -119,6 +126,7 @@ function takeFromHostDrivers(host: SoftwareHost, tell: Tell): void {
   tell(`$ readlink ${DEVICES}/${SOUND}/iommu_group\n${sysfs.readlink(`${DEVICES}/${SOUND}/iommu_group`)}`)
   tell(`\n${host.group(GROUP).explain()}\n`)
 
+  tell('# modprobe vfio-pci')
   for (const [name, id] of [
     [SOUND, '1102 0002'],
     [GAMEPORT, '1102 7002'],
@@ -130,6 +138,7 @@ function takeFromHostDrivers(host: SoftwareHost, tell: Tell): void {
     const devices = `${DEVICES}/${name}/iommu_group/devices`
     tell(`$ ls -l ${devices}`)
     for (const entry of sysfs.list(devices)) tell(`${entry} -> ${sysfs.readlink(`${devices}/${entry}`)}`)
+    tryTooEarly(host, tell)
   }
 
   tell(`\n${host.group(GROUP).explain()}\n`)
@@ -137,11 +146,30 @@ function takeFromHostDrivers(host: SoftwareHost, tell: Tell): void {
   dev.chown(`/dev/vfio/${GROUP}`, 1000, 1000)
 }
 
+/** The group has a file as soon as one of its devices is held by vfio-pci, but it cannot be used yet. */
+function tryTooEarly(host: SoftwareHost, tell: Tell): void {
+  using container = host.openContainer()
+  using group = host.openGroup(GROUP)
+  tell(`\n${group.explain()}`)
+  try {
+    group.setContainer(container)
+  } catch (error) {
+    if (!isErrno(error, 'EPERM')) throw error
+    return tell(`${error.message}\n`)
+  }
+  throw new Error('a container has taken a group that is not viable')
+}
+
 /** A function as `lspci -n` shows it. */
 function lspci({ sysfs }: SoftwareHost, name: string): string {
   const hex = (attribute: string) => sysfs.read(`${DEVICES}/${name}/${attribute}`).trim().slice('0x'.length)
   const place = name.slice('0000:'.length)
   return `${place} ${hex('class').slice(0, 4)}: ${hex('vendor')}:${hex('device')} (rev ${hex('revision')})`
+}
+
+function describeStatus(group: Group): string {
+  const { viable, containerSet } = group.status()
+  return `${viable ? 'viable' : 'not viable'}, in ${containerSet ? 'a' : 'no'} container`
 }
 
 function describeIommu(container: Container): string {
@@ -152,7 +180,7 @@ function describeIommu(container: Container): string {
 
 function listRegions(device: Device, tell: Tell): void {
   const { numRegions, numIrqs } = device.info()
-  tell(`  ${numRegions} regions, ${numIrqs} interrupt indexes`)
+  tell(`ioctl(device, VFIO_DEVICE_GET_INFO): ${numRegions} regions, ${numIrqs} interrupt indexes`)
   for (const region of device.regions()) {
     if (region.size === 0n) continue
     const access = [region.readable && 'read', region.writable && 'write', region.mappable && 'mmap'].filter(Boolean)
@@ -201,7 +229,9 @@ async function copyThroughDevice(
     closeSync(fd)
   }
   const [there, back] = [sent.digest('hex'), received.digest('hex')]
-  tell(`  the device copied ${length} bytes of ${file} both ways and interrupted ${interrupts} times`)
+  tell(
+    `  the device copied ${length} bytes of ${file} both ways and interrupted ${interrupts === 1n ? 'once' : `${interrupts} times`}`,
+  )
   tell(`  SHA-256 of what it was given   ${there}`)
   tell(`  SHA-256 of what it gave back   ${back}`)
   if (there !== back) throw new Error('the bytes have changed')

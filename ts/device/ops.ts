@@ -6,6 +6,7 @@
  * thrown as {@link VfioError}. Source: `struct vfio_device_ops`, `Documentation/driver-api/vfio.rst`.
  */
 import type { NativeDma, NativeEventFd, NativeMemory } from '../native/addon.ts'
+import type { U64 } from '../shape.ts'
 import type { ErrnoName } from '../uapi/errno.ts'
 import type { HotResetProvider } from './hot-reset.ts'
 
@@ -127,33 +128,70 @@ export interface DmaAccess {
    */
   readonly native?: NativeDma
   /** Reads `into.byteLength` bytes. @throws {VfioError} EFAULT with the DMA address, EAGAIN memory only by message */
-  read(iova: bigint, into: Uint8Array): void
+  read(iova: U64, into: Uint8Array): void
   /** Writes bytes. @throws {VfioError} EFAULT with the DMA address, EAGAIN memory only by message */
-  write(iova: bigint, from: Uint8Array): void
+  write(iova: U64, from: Uint8Array): void
   /** Reads one byte, little endian. @throws {VfioError} as {@link read} */
-  readU8(iova: bigint): number
+  readU8(iova: U64): number
   /** Reads two bytes, little endian. @throws {VfioError} as {@link read} */
-  readU16(iova: bigint): number
+  readU16(iova: U64): number
   /** Reads four bytes, little endian. @throws {VfioError} as {@link read} */
-  readU32(iova: bigint): number
+  readU32(iova: U64): number
   /** Reads eight bytes, little endian. @throws {VfioError} as {@link read} */
-  readU64(iova: bigint): bigint
+  readU64(iova: U64): bigint
   /** Writes one byte, little endian. @throws {VfioError} as {@link write} */
-  writeU8(iova: bigint, value: number): void
+  writeU8(iova: U64, value: number): void
   /** Writes two bytes, little endian. @throws {VfioError} as {@link write} */
-  writeU16(iova: bigint, value: number): void
+  writeU16(iova: U64, value: number): void
   /** Writes four bytes, little endian. @throws {VfioError} as {@link write} */
-  writeU32(iova: bigint, value: number): void
+  writeU32(iova: U64, value: number): void
   /** Writes eight bytes, little endian. @throws {VfioError} as {@link write} */
-  writeU64(iova: bigint, value: bigint): void
+  writeU64(iova: U64, value: U64): void
+  /** Sets `length` bytes to `value` (0 to 255). @throws {VfioError} as {@link write} */
+  fill(iova: U64, length: U64, value: number): void
+  /**
+   * Gathers: reads pairs of iova, length one behind the other into `into`, in one call; returns the bytes.
+   * @throws {VfioError} as {@link read}; EINVAL `into` is too short, or half a pair
+   */
+  readBatch(pairs: BigUint64Array, into: Uint8Array): number
+  /**
+   * Scatters: writes `from` to pairs of iova, length, in one call; returns the bytes.
+   * @throws {VfioError} as {@link write}; EINVAL `from` is too short, or half a pair
+   */
+  writeBatch(pairs: BigUint64Array, from: Uint8Array): number
+  /**
+   * Stores `desired` where `expected` stands, as one atomic operation of 32 bits; returns what stood there.
+   * @throws {VfioError} as {@link write}; EINVAL the address is no multiple of 4
+   */
+  compareExchange32(iova: U64, expected: number, desired: number): number
+  /** As {@link compareExchange32} with 64 bits. @throws {VfioError} as {@link write}; EINVAL the address is no multiple of 8 */
+  compareExchange64(iova: U64, expected: U64, desired: U64): bigint
+  /**
+   * Adds with wrap-around, as one atomic operation of 32 bits; returns what stood there.
+   * @throws {VfioError} as {@link write}; EINVAL the address is no multiple of 4
+   */
+  fetchAdd32(iova: U64, value: number): number
+  /** As {@link fetchAdd32} with 64 bits. @throws {VfioError} as {@link write}; EINVAL the address is no multiple of 8 */
+  fetchAdd64(iova: U64, value: U64): bigint
+  /**
+   * Tells where in this process an address leads, for diagnosis and measurement: nothing can be done with the number, and it may
+   * be void as soon as it is returned. Tests whether a device may access the address.
+   * @throws {VfioError} EFAULT nothing is mapped there for that access
+   */
+  translate(iova: U64, access: 'read' | 'write'): number
+  /**
+   * Translates each of `iovas` into the same place of `hosts`, 2^64-1 where it is refused; returns how many were translated.
+   * @throws {VfioError} EINVAL the arrays differ in length
+   */
+  translateBatch(iovas: BigUint64Array, access: 'read' | 'write', hosts: BigUint64Array): number
   /** Pins `pages` pages from `iova` on (`vfio_pin_pages`), charging them. @throws {VfioError} */
-  pinPages(iova: bigint, pages: number, access: { read?: boolean; write?: boolean }): void
+  pinPages(iova: U64, pages: number, access: { read?: boolean; write?: boolean }): void
   /** Releases pages pinned before (`vfio_unpin_pages`). */
-  unpinPages(iova: bigint, pages: number): void
+  unpinPages(iova: U64, pages: number): void
   /** Reads `length` bytes; promise forms work on every kind of memory. @throws {VfioError} EFAULT with the DMA address */
-  readAsync(iova: bigint, length: number): Promise<Uint8Array>
+  readAsync(iova: U64, length: number): Promise<Uint8Array>
   /** Writes bytes. @throws {VfioError} EFAULT with the DMA address */
-  writeAsync(iova: bigint, from: Uint8Array): Promise<void>
+  writeAsync(iova: U64, from: Uint8Array): Promise<void>
 }
 
 /** State that `VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE` gives a file for: a byte stream with the manners of a pipe. */
