@@ -1,7 +1,7 @@
 /** `vfio serve`: a device of ours for QEMU and other vfio-user clients. */
 import { randomUUID } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { Edu, mtty, serve, SoftwareHost, type DeviceServer, type RegisteredDevice } from '../index.ts'
+import { Edu, mtty, Nvme, serve, SoftwareHost, type DeviceServer, type RegisteredDevice } from '../index.ts'
 
 const USAGE_ERROR = 2
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
@@ -79,6 +79,7 @@ function makeDevice(host: SoftwareHost, name: string): RegisteredDevice | undefi
     return host.mdev.create(card.type, card.uuid)
   }
   if (name === 'edu') return host.pci.add(FUNCTION, new Edu(), { driver: 'vfio-pci' })
+  if (name === 'nvme') return host.pci.add(FUNCTION, new Nvme(), { driver: 'vfio-pci' })
 
   return undefined
 }

@@ -455,10 +455,26 @@ export interface NativePciFunction {
   close(): void
 }
 
+/** What an NVMe controller is made of beside its identity; see `NvmeOptions`. */
+export interface NativeNvmeSettings {
+  media?: NativeMemory
+  capacity?: bigint
+  serial?: string
+  model?: string
+  blockSize?: number
+  queuePairs?: number
+}
+
 /** Makes PCI functions. */
 export interface NativePciFunctionClass {
   /** QEMU's `edu`; identity defaults to 1234:11e8. */
   edu(options: Partial<NativePciIdentity> & { name: string; dmaMask?: U64 }): NativePciFunction
+  /** An NVMe controller; identity defaults to 1b36:0010. @throws EINVAL a senseless setting, ENOMEM */
+  nvme(identity: NativePciIdentity, settings: NativeNvmeSettings): NativePciFunction
+  /** QEMU's `pci-testdev`; identity defaults to 1b36:0005. @throws ENOMEM */
+  testdev(identity: NativePciIdentity): NativePciFunction
+  /** An Intel e1000e; identity defaults to 8086:10d3. */
+  e1000e(identity: NativePciIdentity): NativePciFunction
   /** A function whose BARs are emulated by JavaScript. @throws EINVAL a senseless description */
   fromModel(model: NativePciModel, description: NativePciDescription): NativePciFunction
   /** Resets functions together, as the host does when it resets their bus: their state is saved and restored around it. */

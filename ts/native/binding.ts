@@ -12,6 +12,7 @@ import type {
   NativeGeometry,
   NativeIrqInfo,
   NativeMemoryKind,
+  NativeNvmeSettings,
   NativePciInterruptState,
   NativeRegionInfo,
   NativeServeSettings,
@@ -44,6 +45,9 @@ export interface BindingAddressSpace {
   pinnedVm(): bigint
   close(): void
 }
+
+/** Settings of an NVMe controller; `media` is a handle. */
+export type BindingNvmeSettings = Omit<NativeNvmeSettings, 'media'> & { media?: number }
 
 /** Owner of a vfio-user server; null stands for nothing. */
 export interface BindingServer {
@@ -216,6 +220,9 @@ export interface BindingClasses {
   }
   NativeType1: new (v2: boolean, entryLimit: number) => BindingType1
   NativeDma: { adopt(token: bigint): BindingDma }
+  makeNvme(identity: BindingPciIdentity, settings: BindingNvmeSettings): BindingPciFunction
+  makeTestdev(identity: BindingPciIdentity): BindingPciFunction
+  makeE1000e(identity: BindingPciIdentity): BindingPciFunction
   NativePciFunction: {
     edu(identity: BindingPciIdentity, dmaMask: bigint | undefined): BindingPciFunction
     fromModel(

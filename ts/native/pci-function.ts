@@ -110,6 +110,12 @@ export function pciFunctionClass(raw: Binding): NativePciFunctionClass {
       const mask = dmaMask === undefined ? undefined : u64(dmaMask, 'options.dmaMask')
       return new PciFunctionHandle(raw, Owner.edu(identityOf(options, 'options'), mask))
     },
+    nvme(options, { media, ...settings }) {
+      const kept = media === undefined ? {} : { media: MemoryHandle.handleOf(media, 'media') }
+      return new PciFunctionHandle(raw, raw.makeNvme(identityOf(options, 'options'), { ...settings, ...kept }))
+    },
+    testdev: (options) => new PciFunctionHandle(raw, raw.makeTestdev(identityOf(options, 'options'))),
+    e1000e: (options) => new PciFunctionHandle(raw, raw.makeE1000e(identityOf(options, 'options'))),
     fromModel(model, description) {
       if (typeof model !== 'object' || model === null) throw invalidArgType('model', 'an object', model)
       const identity = identityOf(description, 'description')

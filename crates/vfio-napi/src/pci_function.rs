@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::panic::RefUnwindSafe;
 use std::sync::{Arc, OnceLock};
 
-use napi::bindgen_prelude::{BigInt, FnArgs, Function, Uint8Array};
+use napi::bindgen_prelude::{BigInt, FnArgs, Function};
 use napi::{Env, JsValue};
 use napi_derive::napi;
 use vfio_device::models::{Edu, EduConfig};
@@ -16,6 +16,7 @@ use crate::dma::NativeDma;
 use crate::errno::{Result, failure, out_of_range, throw};
 use crate::handles::Handle;
 use crate::js::Callback;
+use crate::js_bytes::JsBytes;
 use crate::js_pci_model::{Functions, JsPciModel};
 use crate::numbers::u64;
 use crate::object::{Object, Pci};
@@ -46,7 +47,7 @@ impl Drop for Open {
 impl RefUnwindSafe for NativePciFunction {}
 
 /// Takes a BAR, an offset and bytes.
-type BarFunction<'env> = Function<'env, FnArgs<(u32, BigInt, Uint8Array)>, bool>;
+type BarFunction<'env> = Function<'env, FnArgs<(u32, BigInt, JsBytes)>, bool>;
 
 /// The functions of a model; each answers `false` where the access failed.
 #[napi(object, object_to_js = false)]
@@ -97,7 +98,8 @@ impl PciModelFunctions<'_> {
 }
 
 impl NativePciFunction {
-    fn wrap(
+    /// Wraps a function for JavaScript.
+    pub(crate) fn wrap(
         function: Arc<PciFunction>,
         bus: Option<DeviceBus>,
         model: Option<Arc<JsPciModel>>,
