@@ -9,6 +9,7 @@ use std::sync::{Arc, mpsc};
 use napi_sys::{Status, napi_env, napi_ref, napi_value};
 
 use crate::errno::Result;
+use crate::js_bytes::{make_array, read_array};
 use crate::realm::Realm;
 
 /// A JavaScript function held by a reference.
@@ -224,50 +225,6 @@ unsafe fn make_values(
         count += 1;
     }
     count
-}
-
-/// Makes a `Uint8Array` that holds `bytes`.
-///
-/// # Safety
-/// A handle scope of `env` is open, on its thread.
-unsafe fn make_array(env: napi_env, bytes: &[u8]) -> Option<napi_value> {
-    let (mut buffer, mut array, mut start) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the caller's promise; a new buffer has the length asked for, and nobody else knows it yet.
-    unsafe {
-        let status = napi_sys::napi_create_arraybuffer(env, bytes.len(), &mut start, &mut buffer);
-        if status != Status::napi_ok || start.is_null() {
-            return None;
-        }
-        ptr::copy_nonoverlapping(bytes.as_ptr(), start.cast(), bytes.len());
-        let kind = napi_sys::TypedarrayType::uint8_array;
-        let status = napi_sys::napi_create_typedarray(env, kind, bytes.len(), buffer, 0, &mut array);
-        (status == Status::napi_ok).then_some(array)
-    }
-}
-
-/// Copies out what an array holds by now; one that was taken away leaves `bytes` as they are.
-///
-/// # Safety
-/// `array` was made by [`make_array`] in the scope that is open.
-unsafe fn read_array(env: napi_env, array: napi_value, bytes: &mut [u8]) {
-    let (mut kind, mut length, mut start) = (0, 0, ptr::null_mut());
-    let (mut buffer, mut offset) = (ptr::null_mut(), 0);
-    // SAFETY: the caller's promise; the engine says anew where the array lies and how long it is. It is not shared:
-    // its buffer is of our making.
-    unsafe {
-        let status = napi_sys::napi_get_typedarray_info(
-            env,
-            array,
-            &mut kind,
-            &mut length,
-            &mut start,
-            &mut buffer,
-            &mut offset,
-        );
-        if status == Status::napi_ok && !start.is_null() && length >= bytes.len() {
-            ptr::copy_nonoverlapping(start.cast(), bytes.as_mut_ptr(), bytes.len());
-        }
-    }
 }
 
 impl Drop for Callback {

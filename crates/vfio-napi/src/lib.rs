@@ -31,6 +31,7 @@ mod raw;
 mod realm;
 mod region_mapping;
 mod shared_objects;
+mod spapr;
 mod type1;
 #[cfg(target_os = "linux")]
 mod user;

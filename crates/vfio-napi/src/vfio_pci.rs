@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 
-use napi::bindgen_prelude::{BigInt, Uint8Array};
+use napi::bindgen_prelude::BigInt;
 use napi_derive::napi;
 use vfio_device::ops::{
     DeviceInfo, InfoCapability, IoEventFd, IrqData, IrqFd, IrqHeader, IrqInfo, IrqSet, RegionInfo,
@@ -18,6 +18,7 @@ use vfio_uapi::vfio::irq::{VFIO_IRQ_SET_DATA_BOOL, VFIO_IRQ_SET_DATA_EVENTFD};
 
 use crate::errno::{Result, throw};
 use crate::handles::{self, Handle};
+use crate::js_bytes::JsBytes;
 use crate::numbers::u64;
 use crate::object::Object;
 use crate::region_mapping::NativeRegionMapping;
@@ -39,7 +40,7 @@ pub struct Capability {
     /// Version of its layout.
     pub version: u32,
     /// What stands behind its header.
-    pub payload: Uint8Array,
+    pub payload: JsBytes,
 }
 
 /// Answers `VFIO_DEVICE_GET_INFO`.
@@ -92,7 +93,7 @@ pub struct IrqRequest {
     /// How many.
     pub count: u32,
     /// One byte per interrupt.
-    pub bools: Option<Uint8Array>,
+    pub bools: Option<JsBytes>,
     /// One entry per interrupt.
     pub events: Option<Vec<i32>>,
 }
@@ -102,7 +103,7 @@ impl From<InfoCapability> for Capability {
         Self {
             id: capability.id.into(),
             version: capability.version.into(),
-            payload: capability.payload.into(),
+            payload: JsBytes(capability.payload),
         }
     }
 }
@@ -135,7 +136,7 @@ impl From<IrqRequest> for IrqSet {
     fn from(request: IrqRequest) -> Self {
         let IrqRequest { argsz, flags, index, start, count, bools, events } = request;
         let data = if flags & VFIO_IRQ_SET_DATA_BOOL != 0 {
-            IrqData::Bool(bools.map_or_else(Vec::new, |bools| bools.to_vec()))
+            IrqData::Bool(bools.map_or_else(Vec::new, |bools| bools.0))
         } else if flags & VFIO_IRQ_SET_DATA_EVENTFD != 0 {
             IrqData::EventFds(events.unwrap_or_default().into_iter().map(event).collect())
         } else {

@@ -1,20 +1,21 @@
 //! The argument of `VFIO_DEVICE_FEATURE`, which the driver asks JavaScript for.
 
-use napi::bindgen_prelude::{BigInt, FnArgs, Function, Uint8Array};
+use napi::bindgen_prelude::{BigInt, FnArgs, Function};
 use napi_derive::napi;
 use vfio_device::ops::{FeatureAnswer, FeatureArgument, FeatureFlags, IrqFd};
 use vfio_device::{EventFd, VfioDeviceOps};
 use vfio_uapi::Errno;
 
+use crate::js_bytes::JsBytes;
 use crate::vfio_pci::event;
 
 /// Reaches the caller's memory and descriptors. None of the functions throws.
 #[napi(object, object_to_js = false)]
 pub struct FeatureFunctions<'env> {
     /// (offset, length): the bytes, or undefined where there are none.
-    pub read: Function<'env, FnArgs<(u32, u32)>, Option<Uint8Array>>,
+    pub read: Function<'env, FnArgs<(u32, u32)>, Option<JsBytes>>,
     /// (offset, bytes): false where there is no memory.
-    pub write: Function<'env, FnArgs<(u32, Uint8Array)>, bool>,
+    pub write: Function<'env, FnArgs<(u32, JsBytes)>, bool>,
     /// (descriptor): the event counter, as in an interrupt request.
     pub event: Function<'env, FnArgs<(i32,)>, i32>,
 }
@@ -45,16 +46,16 @@ impl FeatureArgument for Argument<'_> {
         let length = u32::try_from(into.len()).map_err(|_| Errno::EFAULT)?;
         let bytes = self.functions.read.call((offset, length).into()).map_err(|_| Errno::EFAULT)?;
         let bytes = bytes.ok_or(Errno::EFAULT)?;
-        if bytes.len() != into.len() {
+        if bytes.0.len() != into.len() {
             return Err(Errno::EFAULT);
         }
-        into.copy_from_slice(&bytes);
+        into.copy_from_slice(&bytes.0);
         Ok(())
     }
 
     fn write(&self, offset: usize, from: &[u8]) -> Result<(), Errno> {
         let offset = u32::try_from(offset).map_err(|_| Errno::EFAULT)?;
-        let done = self.functions.write.call((offset, from.to_vec().into()).into());
+        let done = self.functions.write.call((offset, JsBytes(from.to_vec())).into());
         if done.map_err(|_| Errno::EFAULT)? { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
