@@ -130,7 +130,7 @@ export class IommuGroup {
    * @throws {VfioError} EPERM it is in use
    */
   claimDmaOwner(owner: object): void {
-    if (this.#users > 0) throw this.#inUse()
+    if (this.#users > 0) throw this.#inUse('VFIO_GROUP_SET_CONTAINER')
     this.#owner = owner
     this.#users = 1
   }
@@ -147,7 +147,7 @@ export class IommuGroup {
    * @throws {VfioError} EPERM it is in use by another
    */
   claimDeviceDmaOwner(owner: object): void {
-    if (this.#users > 0 && this.#owner !== owner) throw this.#inUse()
+    if (this.#users > 0 && this.#owner !== owner) throw this.#inUse('VFIO_DEVICE_BIND_IOMMUFD')
     this.#owner = owner
     this.#users++
   }
@@ -186,12 +186,16 @@ export class IommuGroup {
       .join('')
   }
 
-  #inUse(): VfioError {
+  #inUse(operation: string): VfioError {
     const busy = this.members.filter((member) => member.driver !== undefined && !member.driverManagedDma)
     const who = busy.map((member) => `${member.name} is bound to ${member.driver}`).join(', ')
-    return new VfioError('EPERM', 'iommu_group_claim_dma_owner', {
-      reason: this.#owner ? `the DMA of group ${this.number} has an owner` : who,
-      remedy: this.#owner ? 'let that owner close it' : 'unbind these devices',
+    return new VfioError('EPERM', operation, {
+      reason: this.#owner
+        ? `the DMA of group ${this.number} has an owner`
+        : `group ${this.number} is not viable: ${who}`,
+      remedy: this.#owner
+        ? 'let that owner close it'
+        : `host.group(${this.number}).explain() has the commands to unbind`,
     })
   }
 }
