@@ -4,6 +4,7 @@
 //! * [`FaultLog`]: refused DMAs, explained.
 //! * [`IoPageTable`]: host memory by device address, for lock-free readers.
 //! * [`Type1`](type1::Type1): the type1 IOMMU of a container.
+//! * [`spapr`]: the tables of an sPAPR IOMMU.
 //! * [`IovaRange`]: inclusive ranges of device addresses.
 //!
 //! Neighbours: `vfio-memory` below, `vfio-device` above.
@@ -13,6 +14,7 @@ mod epoch;
 mod fault;
 mod page_table;
 mod space;
+pub mod spapr;
 pub mod type1;
 
 pub use addr::{Iova, IovaRange};

@@ -49,6 +49,8 @@ pub enum FaultReason {
     Detached,
     /// An atomic operation on an address that is not a multiple of its size.
     Misaligned,
+    /// The device was cut off after an error, until it is recovered.
+    Frozen,
     /// The device's bus mastering is off.
     BusMasterOff,
     /// The device is attached to no address space.
@@ -69,6 +71,7 @@ impl FaultReason {
             Self::OutsideWindow => "the address is outside every DMA window",
             Self::Detached => "the memory behind the mapping is gone",
             Self::Misaligned => "the address is not aligned for an atomic operation",
+            Self::Frozen => "the device is frozen after an error",
             Self::BusMasterOff => "bus mastering is off",
             Self::NotAttached => "the device is attached to no address space",
             Self::WouldBlock => "the memory is only reachable by messages",

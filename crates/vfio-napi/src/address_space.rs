@@ -33,8 +33,12 @@ impl NativeAddressSpace {
 impl NativeAddressSpace {
     /// Starts an empty address space.
     #[napi(constructor, catch_unwind)]
-    pub fn new(memlock: BigInt, cap_ipc_lock: bool) -> Result<Self> {
-        let space = AddressSpace::new(Limits { memlock: u64(&memlock, "memlock")?, cap_ipc_lock });
+    pub fn new(memlock: BigInt, cap_ipc_lock: bool, page_size: Option<BigInt>) -> Result<Self> {
+        let limits = Limits { memlock: u64(&memlock, "memlock")?, cap_ipc_lock };
+        let space = match page_size {
+            None => AddressSpace::new(limits),
+            Some(size) => AddressSpace::with_page_size(limits, u64(&size, "pageSize")?).map_err(throw)?,
+        };
         let handle = Handle::new(Object::AddressSpace(space.clone())).map_err(throw)?;
         Ok(Self { space, handle: RefCell::new(Some(handle)) })
     }
@@ -45,7 +49,7 @@ impl NativeAddressSpace {
         Ok(self.handle.borrow().as_ref().map_or(0, Handle::number))
     }
 
-    /// Places memory; `prot` is 1 for reading, 2 for writing.
+    /// Places memory; `prot` is 1 for reading, 2 for writing. With a page size, its pages are huge.
     #[napi(catch_unwind)]
     pub fn map(
         &self,
@@ -55,6 +59,7 @@ impl NativeAddressSpace {
         offset: BigInt,
         length: BigInt,
         prot: u32,
+        page_size: Option<BigInt>,
     ) -> Result<BigInt> {
         let space = self.get()?;
         let hint = hint.as_ref().map(|hint| u64(hint, "hint")).transpose()?;
@@ -62,8 +67,12 @@ impl NativeAddressSpace {
             (u64(&align, "align")?, u64(&offset, "offset")?, u64(&length, "length")?);
         let object = handles::get(memory).map_err(throw)?;
         let memory = object.memory().map_err(throw)?.clone();
-        let address = space.map(hint, align, length, memory, offset, prot_of(prot)).map_err(throw)?;
-        Ok(address.into())
+        let prot = prot_of(prot);
+        let address = match page_size {
+            None => space.map(hint, align, length, memory, offset, prot),
+            Some(size) => space.map_huge(hint, align, length, memory, offset, prot, u64(&size, "pageSize")?),
+        };
+        Ok(address.map_err(throw)?.into())
     }
 
     /// Removes what lies in a range.
@@ -101,6 +110,19 @@ impl NativeAddressSpace {
         }
         limits.cap_ipc_lock = cap_ipc_lock.unwrap_or(limits.cap_ipc_lock);
         locked.set_limits(limits);
+        Ok(())
+    }
+
+    /// Charges pages to the locked-memory account; tells whether the limit allowed it.
+    #[napi(catch_unwind)]
+    pub fn charge(&self, pages: BigInt) -> Result<bool> {
+        Ok(self.space.locked().charge(u64(&pages, "pages")?).is_ok())
+    }
+
+    /// Gives a charge back, which works after the process is gone, too.
+    #[napi(catch_unwind)]
+    pub fn uncharge(&self, pages: BigInt) -> Result<()> {
+        self.space.locked().uncharge(u64(&pages, "pages")?);
         Ok(())
     }
 

@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use napi::bindgen_prelude::BigInt;
 use napi_derive::napi;
-use vfio_iommu::DmaSpace;
 use vfio_iommu::type1::{DeviceId, Type1};
+use vfio_iommu::{DmaSpace, FaultLog};
 use vfio_uapi::Errno;
 
 use crate::errno::{Result, throw};
@@ -27,13 +28,23 @@ struct Open {
     space: Arc<dyn DmaSpace>,
     handle: Handle,
     /// Where the device is closed with it.
-    device: Option<(Type1, DeviceId)>,
+    device: Option<Opened>,
+}
+
+/// What closing a device means.
+enum Opened {
+    /// Type1 lets its pins go.
+    Type1(Type1, DeviceId),
+    /// The view looks at a flag.
+    Flag(Arc<AtomicBool>),
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let Some((type1, device)) = self.device.take() {
-            type1.close_device(device);
+        match self.device.take() {
+            Some(Opened::Type1(type1, device)) => type1.close_device(device),
+            Some(Opened::Flag(open)) => open.store(false, Ordering::Release),
+            None => {}
         }
     }
 }
@@ -48,16 +59,31 @@ impl NativeDma {
         type1: Type1,
         device: DeviceId,
     ) -> Result<Self> {
-        Self::wrap(space, name, Some((type1, device)))
+        let faults = type1.faults().clone();
+        Self::wrap(space, name, Some(Opened::Type1(type1, device)), Some(faults))
+    }
+
+    /// Wraps the view of a device, which closing this object ends by clearing `open`.
+    pub(crate) fn flagged(
+        space: Arc<dyn DmaSpace>,
+        name: String,
+        open: Arc<AtomicBool>,
+        faults: Arc<FaultLog>,
+    ) -> Result<Self> {
+        Self::wrap(space, name, Some(Opened::Flag(open)), Some(faults))
     }
 
     /// Wraps a view that is not closed with this object: that of a function, or a client's memory.
     pub(crate) fn view(space: Arc<dyn DmaSpace>, name: String) -> Result<Self> {
-        Self::wrap(space, name, None)
+        Self::wrap(space, name, None, None)
     }
 
-    fn wrap(space: Arc<dyn DmaSpace>, name: String, device: Option<(Type1, DeviceId)>) -> Result<Self> {
-        let faults = device.as_ref().map(|(type1, _)| type1.faults().clone());
+    fn wrap(
+        space: Arc<dyn DmaSpace>,
+        name: String,
+        device: Option<Opened>,
+        faults: Option<Arc<FaultLog>>,
+    ) -> Result<Self> {
         let handle = Handle::new(Object::Dma(DmaView { space: space.clone(), faults })).map_err(throw)?;
         Ok(Self { name, open: RefCell::new(Some(Open { space, handle, device })) })
     }
@@ -69,7 +95,7 @@ impl NativeDma {
     #[napi(factory, catch_unwind)]
     pub fn adopt(token: BigInt) -> Result<Self> {
         let (space, name) = shared_objects::adopt_dma(u64(&token, "token")?).map_err(throw)?;
-        Self::wrap(space, name, None)
+        Self::wrap(space, name, None, None)
     }
 
     /// Returns the name of the device.

@@ -77,6 +77,7 @@ impl From<FaultRecord> for Fault {
                 FaultReason::OutsideWindow => "outside-window",
                 FaultReason::Detached => "detached",
                 FaultReason::Misaligned => "misaligned",
+                FaultReason::Frozen => "frozen",
                 FaultReason::BusMasterOff => "bus-master-off",
                 FaultReason::NotAttached => "not-attached",
                 FaultReason::WouldBlock => "would-block",

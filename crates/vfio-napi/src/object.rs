@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vfio_device::ops::RegionMapping;
 use vfio_device::pci::{DeviceBus, PciFunction};
 use vfio_device::{EventFd, VfioPci};
+use vfio_iommu::spapr::TceTable;
 use vfio_iommu::type1::Type1;
 use vfio_iommu::{DmaSpace, FaultLog};
 use vfio_memory::{AddressSpace, Memory};
@@ -20,6 +21,8 @@ pub(crate) enum Object {
     EventFd(EventFd),
     /// The IOMMU of a container.
     Type1(Type1),
+    /// A DMA window of an sPAPR IOMMU.
+    TceTable(Arc<TceTable>),
     /// A device's view of memory.
     Dma(DmaView),
     /// A simulated PCI function.
@@ -87,6 +90,7 @@ narrow! {
     address_space AddressSpace Arc<AddressSpace>,
     event_fd EventFd EventFd,
     type1 Type1 Type1,
+    tce_table TceTable Arc<TceTable>,
     dma_view Dma DmaView,
     pci Pci Pci,
     vfio_pci VfioPci Arc<VfioPci>,

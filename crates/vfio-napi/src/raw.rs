@@ -15,6 +15,7 @@ mod dma_batch;
 mod event_fd;
 mod memory;
 mod pci;
+mod spapr;
 mod type1;
 
 use std::ffi::{CStr, c_void};
@@ -56,6 +57,7 @@ const TABLES: &[&[Entry]] = &[
     dma::ENTRIES,
     dma_batch::ENTRIES,
     type1::ENTRIES,
+    spapr::ENTRIES,
     pci::ENTRIES,
 ];
 

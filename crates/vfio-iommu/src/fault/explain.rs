@@ -110,6 +110,7 @@ fn remedy(fault: DmaFault) -> &'static str {
         (FaultReason::BusMasterOff, _) => "Set the bus master bit (0x4) of the device's PCI command register",
         (FaultReason::NotAttached, _) => "Attach the device's group to a container with an IOMMU set",
         (FaultReason::WouldBlock, _) => "Use the asynchronous form",
+        (FaultReason::Frozen, _) => "Unfreeze its endpoint, or reset it and restore what it needs",
         (FaultReason::OutOfMemory, _) => "Split it into smaller ones",
     }
 }
