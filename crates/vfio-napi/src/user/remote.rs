@@ -93,8 +93,7 @@ impl Task for Work<()> {
 /// Connects to the server at `path`; `patience` is how long, in milliseconds, it may take over a reply.
 #[napi(catch_unwind)]
 pub fn connect_device(path: String, patience: u32) -> Result<AsyncTask<Work<RemoteDevice>>> {
-    let options =
-        ClientOptions { patience: Duration::from_millis(patience.into()), ..ClientOptions::default() };
+    let options = ClientOptions { patience: Duration::from_millis(patience.into()), ..ClientOptions::default() };
     Ok(Work::new(move || connect(Path::new(&path), &options)))
 }
 
