@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { NativePciDescription, NativePciFunction, NativePciModel, NativeVfioPci } from '../../ts/native/addon.ts'
 import { addon } from '../../ts/native/load.ts'
+import { VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP, VFIO_DEVICE_FEATURE_SET } from '../../ts/uapi/constants.ts'
 
 const { NativeAddressSpace, NativeEventFd, NativeMemory, NativePciFunction, NativeType1, NativeVfioPci } = addon()
 const [EFAULT, EBADF, EINVAL, EIO] = [-14, -9, -22, -5]
@@ -374,23 +375,29 @@ describe('features', () => {
       write: () => {},
       event: () => NativeEventFd.create(),
     }
-    expect(() => device.deviceFeature(0x1ffff & 0xffff, argument)).toThrow(expect.objectContaining({ code: 'ENOTTY' }))
-    const wakeup = 4 | (1 << 17)
-    const thrown = new Error('no memory')
+    const absent = 0x1ff
+    expect(() => device.deviceFeature(absent, argument)).toThrow(expect.objectContaining({ code: 'ENOTTY' }))
+    const wakeup = VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP | VFIO_DEVICE_FEATURE_SET
+    expect(() => device.deviceFeature(wakeup, argument)).toThrow(expect.objectContaining({ code: 'EINVAL' }))
     const faulty = {
       ...argument,
       length: 8,
       read: () => {
-        throw thrown
+        throw new Error('no memory')
       },
     }
-    try {
-      device.deviceFeature(wakeup, faulty)
-    } catch (error) {
-      expect([thrown.message, 'ENOTTY', 'EINVAL']).toContain(
-        (error as { code?: string }).code ?? (error as Error).message,
-      )
+    expect(() => device.deviceFeature(wakeup, faulty)).toThrow('no memory')
+    const short = { ...argument, length: 8, read: () => new Uint8Array(3) }
+    expect(() => device.deviceFeature(wakeup, short)).toThrow(expect.objectContaining({ code: 'EFAULT' }))
+    const unknown = {
+      ...argument,
+      length: 8,
+      read: (length: number) => new Uint8Array(length).fill(1),
+      event: (fd: number) => {
+        throw new Error(`no descriptor ${fd}`)
+      },
     }
+    expect(() => device.deviceFeature(wakeup, unknown)).toThrow('no descriptor 16843009')
     device.close()
   })
 })

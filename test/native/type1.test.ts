@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
   DMA_READ,
   DMA_WRITE,
@@ -264,8 +264,7 @@ describe('native type1', () => {
     dma.writeU32(0, 1)
     dma.readU32(0x5000)
     expect(heard).toEqual([])
-    await new Promise((resolve) => setTimeout(resolve, 5))
-    expect(heard).toEqual(['1 permission 0', '2 no-mapping 20480'])
+    await vi.waitFor(() => expect(heard).toEqual(['1 permission 0', '2 no-mapping 20480']))
     expect(log.total()).toBe(2n)
     expect(log.records()[1]).toMatchObject({
       sequence: 2n,

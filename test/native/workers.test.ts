@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { fileURLToPath } from 'node:url'
 import { addon } from '../../ts/native/load.ts'
 import { target } from '../../ts/native/target.ts'
@@ -138,8 +138,7 @@ describe('memory in Workers', () => {
        addon.dmaReadU32(dma.handle, 4096)`,
       dma.share(),
     )
-    await new Promise((resolve) => setTimeout(resolve, 10))
-    expect(heard).toEqual(['card 4096'])
+    await vi.waitFor(() => expect(heard).toEqual(['card 4096']))
     type1.close()
   })
 

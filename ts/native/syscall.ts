@@ -1,13 +1,18 @@
 /** Where refusals of the addon become {@link VfioError}s; nowhere else are native errors translated. */
 import { isErrno, VfioError, type VfioErrorDetails } from '../errors.ts'
+import type { ErrnoName } from '../uapi/errno.ts'
+
+/** What to say of a refusal: known beforehand, or looked for once there is one. */
+export type Details = VfioErrorDetails | ((code: ErrnoName) => VfioErrorDetails)
 
 /** Runs `fn`, a native call that throws, as the operation `name`. @throws {VfioError} where the native call refuses */
-export function syscall<T>(name: string, fn: () => T, details?: VfioErrorDetails): T {
+export function syscall<T>(name: string, fn: () => T, details: Details = {}): T {
   try {
     return fn()
   } catch (cause) {
     if (cause instanceof VfioError || !isErrno(cause)) throw cause
-    throw new VfioError(cause.code, name, { ...details, cause })
+    const known = typeof details === 'function' ? details(cause.code) : details
+    throw new VfioError(cause.code, name, { ...known, cause })
   }
 }
 
