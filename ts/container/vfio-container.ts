@@ -73,7 +73,11 @@ export class VfioContainer {
       throw refuse('EINVAL', 'no group is attached', 'put a group into the container first')
     }
     if (this.#backend !== undefined) throw refuse('EINVAL', `model ${this.#backend.model} was chosen already`)
-    let refusal: unknown = refuse('ENODEV', `no IOMMU driver knows model ${model}`)
+    let refusal: unknown = refuse(
+      'ENODEV',
+      `no IOMMU driver knows model ${model}`,
+      'checkExtension() tells which are there; VFIO_TYPE1v2_IOMMU is the usual one',
+    )
     for (const driver of this.#drivers) {
       if (!this.#serves(driver) || driver.checkExtension(model) <= 0) continue
       try {

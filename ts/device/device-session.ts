@@ -150,6 +150,7 @@ export class DeviceSession implements DeviceUser {
         reason: foreign.bound
           ? `group ${foreign.group} is affected and not given`
           : `a device of group ${foreign.group} has no VFIO driver`,
+        remedy: foreign.bound ? 'open that group and give it too' : 'bind that device to vfio-pci',
       })
     }
     provider.reset()
@@ -170,7 +171,7 @@ export class DeviceSession implements DeviceUser {
 
   /** The driver's callbacks, if this session may use them. @throws {VfioError} EBADF closed, EINVAL not granted */
   ops(operation: string): VfioDeviceOps {
-    if (this.#closed) throw new VfioError('EBADF', operation)
+    if (this.#closed) throw new VfioError('EBADF', operation, { reason: `the device ${this.device.name} is closed` })
     if (this.#access === undefined) {
       throw new VfioError('EINVAL', operation, {
         reason: 'no access yet',

@@ -7,6 +7,7 @@ import { nativeDma } from './dma.ts'
 import type { HotResetProvider } from './hot-reset.ts'
 import { checkIrqSet } from './irq-set.ts'
 import { matchPciName } from './pci-name.ts'
+import { accessRefusal, irqRefusal, mapRefusal, noIrq, noRegion, noReset } from './pci-refusal.ts'
 import type {
   DeviceInfo,
   DmaAccess,
@@ -55,11 +56,19 @@ export class VfioPciOps implements VfioDeviceOps {
   }
 
   getRegionInfo(index: number): RegionInfo {
-    return syscall('VFIO_DEVICE_GET_REGION_INFO', () => this.native.getRegionInfo(index))
+    return syscall(
+      'VFIO_DEVICE_GET_REGION_INFO',
+      () => this.native.getRegionInfo(index),
+      () => noRegion(index),
+    )
   }
 
   getIrqInfo(index: number): IrqInfo {
-    return syscall('VFIO_DEVICE_GET_IRQ_INFO', () => this.native.getIrqInfo(index))
+    return syscall(
+      'VFIO_DEVICE_GET_IRQ_INFO',
+      () => this.native.getIrqInfo(index),
+      () => noIrq(index),
+    )
   }
 
   setIrqs(request: IrqSetRequest): void {
@@ -68,19 +77,27 @@ export class VfioPciOps implements VfioDeviceOps {
     const header = { argsz, flags, index, start, count }
     const bools = payload.bools.length > 0 ? { bools: payload.bools } : {}
     const eventfds = payload.eventfds === undefined ? {} : { eventfds: nativeEvents(payload.eventfds) }
-    syscall('VFIO_DEVICE_SET_IRQS', () => this.native.setIrqs({ ...header, ...bools, ...eventfds }))
+    syscall(
+      'VFIO_DEVICE_SET_IRQS',
+      () => this.native.setIrqs({ ...header, ...bools, ...eventfds }),
+      (code) => irqRefusal(code, index),
+    )
   }
 
   reset(): void {
-    syscall('VFIO_DEVICE_RESET', () => this.native.reset())
+    syscall('VFIO_DEVICE_RESET', () => this.native.reset(), noReset)
   }
 
   read(region: number, offset: bigint, into: Uint8Array): number {
-    return status(this.native.read(region, offset, into), 'read', { address: offset })
+    const done = this.native.read(region, offset, into)
+    if (done < 0) throw this.#refused('read', done, region, offset)
+    return done
   }
 
   write(region: number, offset: bigint, from: Uint8Array): number {
-    return status(this.native.write(region, offset, from), 'write', { address: offset })
+    const done = this.native.write(region, offset, from)
+    if (done < 0) throw this.#refused('write', done, region, offset)
+    return done
   }
 
   mmap(
@@ -90,7 +107,11 @@ export class VfioPciOps implements VfioDeviceOps {
     access: { read: boolean; write: boolean; shared: boolean },
   ): RegionMapping {
     if (!access.shared) throw new VfioError('EINVAL', 'mmap', { reason: 'a region is mapped shared' })
-    const mapping = syscall('mmap', () => this.native.mmap(region, offset, length, access), { address: offset })
+    const mapping = syscall(
+      'mmap',
+      () => this.native.mmap(region, offset, length, access),
+      (code) => mapRefusal(code, this.native, region, offset),
+    )
     return {
       length,
       // Memory that begins in the middle of the mapping's object cannot stand for it.
@@ -129,6 +150,11 @@ export class VfioPciOps implements VfioDeviceOps {
 
   request(count: number): void {
     this.native.request(count)
+  }
+
+  #refused(operation: string, status: number, region: number, offset: bigint): VfioError {
+    const { code } = VfioError.fromStatus(status, operation)
+    return new VfioError(code, operation, accessRefusal(code, this.native, region, offset))
   }
 
   /** How many interrupts an index has; none where the function lacks it. */

@@ -17,7 +17,7 @@ export class BusReset implements HotResetProvider {
     return this.#bus()
       .walk()
       .map((device) => {
-        if (!device.group) throw new VfioError('EPERM', 'hot reset', { reason: `${device.name} is in no group` })
+        if (!device.group) throw new VfioError('EPERM', 'VFIO_DEVICE_PCI_HOT_RESET', { reason: `${device.name} is in no group` })
         const { domain, bus } = device.address
         return {
           group: device.group.number,
@@ -33,14 +33,14 @@ export class BusReset implements HotResetProvider {
     const functions = this.#bus()
       .walk()
       .flatMap(({ hardware }) => (hardware.made ? [hardware.made] : []))
-    syscall('hot reset', () => addon().NativePciFunction.resetBus(functions))
+    syscall('VFIO_DEVICE_PCI_HOT_RESET', () => addon().NativePciFunction.resetBus(functions))
   }
 
   /** The bus that the bridge above can reset. @throws {VfioError} ENODEV none can be */
   #bus(): PciBus {
     const { bus } = this.#device
     if (!bus.bridge || !resettable(bus)) {
-      throw new VfioError('ENODEV', 'hot reset', {
+      throw new VfioError('ENODEV', 'VFIO_DEVICE_PCI_HOT_RESET', {
         reason: `neither slot nor bus of ${this.#device.name} can be reset`,
       })
     }

@@ -1,10 +1,11 @@
 /** Mapping and unmapping through type1, by values: what the typed container and the ioctls both call. */
 import type { DmaMapper, IommuInfo } from '../container/dma-mapper.ts'
-import { VfioError } from '../errors.ts'
+import { isErrno, VfioError, type VfioErrorDetails } from '../errors.ts'
 import type { NativeAddressSpace, NativeBitmapTarget, NativeFaultLog, NativeType1 } from '../native/addon.ts'
 import { syscall } from '../native/syscall.ts'
 import { VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP, VFIO_TYPE1v2_IOMMU } from '../uapi/constants.ts'
-import { mapRefusal, unmapRefusal } from './type1-refusal.ts'
+import type { ErrnoName } from '../uapi/errno.ts'
+import { dirtyRefusal, mapRefusal, unmapRefusal } from './type1-refusal.ts'
 
 /** A dirty bitmap that a caller provides: page size a bit stands for, size in bytes, and where it is. */
 export interface BitmapPlace {
@@ -34,7 +35,13 @@ export class Type1Mapper implements DmaMapper {
   }
 
   unmap(mm: NativeAddressSpace, flags: number, iova: bigint, size: bigint, bitmap?: BitmapPlace): bigint {
-    return syscall(UNMAP, () => this.#native.unmapDma(mm, flags, iova, size, bitmap), unmapRefusal(iova))
+    try {
+      return this.#native.unmapDma(mm, flags, iova, size, bitmap)
+    } catch (cause) {
+      // What a device throws when it is told of the unmap is left as it is.
+      if (!isErrno(cause) || (cause.syscall ?? UNMAP) !== UNMAP) throw cause
+      throw new VfioError(cause.code, UNMAP, { ...this.#whyNotUnmapped(cause.code, iova, size), cause })
+    }
   }
 
   mapBatch(mm: NativeAddressSpace, flags: number, triples: BigUint64Array): void {
@@ -57,7 +64,8 @@ export class Type1Mapper implements DmaMapper {
     const done = this.#native.unmapDmaBatch(mm, flags, pairs, failure)
     if (done < 0) throw VfioError.fromStatus(done, UNMAP)
     if (done * 2 >= pairs.length) return
-    throw VfioError.fromStatus(failure[0] ?? 0, UNMAP, unmapRefusal(pairs[done * 2] ?? 0n))
+    const { code } = VfioError.fromStatus(failure[0] ?? 0, UNMAP)
+    throw new VfioError(code, UNMAP, this.#whyNotUnmapped(code, pairs[done * 2] ?? 0n, pairs[done * 2 + 1] ?? 0n))
   }
 
   unmapDirty(mm: NativeAddressSpace, iova: bigint, size: bigint, pageSize: bigint, bitmap: Uint8Array): bigint {
@@ -80,11 +88,11 @@ export class Type1Mapper implements DmaMapper {
   }
 
   dirtyStart(): void {
-    syscall(DIRTY, () => this.#native.dirtyStart())
+    syscall(DIRTY, () => this.#native.dirtyStart(), dirtyRefusal)
   }
 
   dirtyStop(): void {
-    syscall(DIRTY, () => this.#native.dirtyStop())
+    syscall(DIRTY, () => this.#native.dirtyStop(), dirtyRefusal)
   }
 
   dirtyBitmap(iova: bigint, size: bigint, pageSize: bigint, bitmap: Uint8Array): void {
@@ -93,12 +101,21 @@ export class Type1Mapper implements DmaMapper {
 
   /** Reports and clears the dirty pages of a range to wherever the bitmap is. @throws {VfioError} EINVAL, EACCES, EFAULT */
   dirtyBitmapAt(iova: bigint, size: bigint, bitmap: BitmapPlace): void {
-    syscall(DIRTY, () => this.#native.dirtyGetBitmap(iova, size, bitmap), { address: iova })
+    syscall(
+      DIRTY,
+      () => this.#native.dirtyGetBitmap(iova, size, bitmap),
+      (code) => ({ address: iova, ...dirtyRefusal(code) }),
+    )
   }
 
   get faults(): NativeFaultLog {
     this.#faults ??= this.#native.faults()
     return this.#faults
+  }
+
+  #whyNotUnmapped(code: ErrnoName, iova: bigint, size: bigint): VfioErrorDetails {
+    const { pgsizes } = this.#native.info()
+    return unmapRefusal(code, { iova, size, page: pgsizes & -pgsizes })
   }
 
   #mapError(ret: number, flags: number, vaddr: bigint, iova: bigint, size: bigint): VfioError {

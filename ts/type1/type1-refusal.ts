@@ -17,9 +17,41 @@ export function mapRefusal(code: ErrnoName, map: RefusedMap, info: () => IommuIn
   return { address: map.iova, ...why(code, map, info) }
 }
 
-/** Explains a refused `VFIO_IOMMU_UNMAP_DMA`, as far as all refusals go. */
-export function unmapRefusal(iova: bigint): VfioErrorDetails {
-  return { address: iova }
+/** A refused unmapping; `page` is the smallest page of the IOMMU. */
+export interface RefusedUnmap {
+  iova: bigint
+  size: bigint
+  page: bigint
+}
+
+/** Explains a refused `VFIO_IOMMU_UNMAP_DMA`. */
+export function unmapRefusal(code: ErrnoName, { iova, size, page }: RefusedUnmap): VfioErrorDetails {
+  switch (code) {
+    case 'EINVAL':
+      if (page > 0n && ((iova | size) & (page - 1n)) !== 0n)
+        return { address: iova, reason: `address and length must be multiples of ${page}` }
+      return {
+        address: iova,
+        reason: 'the range is empty, wraps around or cuts a mapping in two',
+        remedy: 'unmap whole mappings',
+      }
+    case 'ENOENT':
+      return { address: iova, reason: 'nothing is mapped there' }
+    case 'EBUSY':
+      return { address: iova, reason: 'a mediated device does not let go of its pages, or would be left without them' }
+    default:
+      return { address: iova }
+  }
+}
+
+/** Explains a refused `VFIO_IOMMU_DIRTY_PAGES`. */
+export function dirtyRefusal(code: ErrnoName): VfioErrorDetails {
+  if (code === 'EACCES') return { reason: 'version 1 tracks nothing', remedy: 'choose VFIO_TYPE1v2_IOMMU' }
+  if (code !== 'EINVAL') return {}
+  return {
+    reason: 'tracking is off, or the range cuts a mapping, or the page size is not the smallest of the IOMMU',
+    remedy: 'start it with dirty.start(), and ask for whole mappings',
+  }
 }
 
 function why(code: ErrnoName, map: RefusedMap, info: () => IommuInfo): VfioErrorDetails {
