@@ -25,6 +25,12 @@ impl DeviceBus {
 
     /// Sets the level of the interrupt line.
     pub fn intx(&self, level: bool) {
+        self.intx_as(|| level);
+    }
+
+    /// Sets the level of the interrupt line to what `level` answers. It is asked with the function locked, so whoever of
+    /// several threads is the last sets what is true then; it must not use the bus.
+    pub fn intx_as(&self, level: impl FnOnce() -> bool) {
         if let Some(function) = self.0.upgrade() {
             function.set_line(level);
         }

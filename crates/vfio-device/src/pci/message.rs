@@ -12,10 +12,10 @@ use super::registers::{
 
 impl PciFunction {
     /// Sets the level that the function puts on its interrupt line.
-    pub(super) fn set_line(&self, level: bool) {
+    pub(super) fn set_line(&self, level: impl FnOnce() -> bool) {
         let aftermath = {
             let mut state = self.state.lock();
-            state.line.level = level;
+            state.line.level = level();
             self.settle(&mut state)
         };
         aftermath.run(self);

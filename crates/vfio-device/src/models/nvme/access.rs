@@ -1,6 +1,7 @@
 //! How the controller reaches memory: at once, or by messages on a thread that may wait.
 
 use std::cell::Cell;
+use std::iter;
 use std::sync::Arc;
 
 use vfio_iommu::{DmaFault, DmaSpace, FaultReason, Iova};
@@ -9,9 +10,10 @@ use super::mailbox::Mailbox;
 use super::status::Failure;
 use crate::pci::DmaPort;
 
-/// Bytes that are moved in one piece.
+/// Bytes that are moved in one piece, and that are under way at once where memory is reachable by messages only: no more
+/// than the buffer of a socket holds, beyond which not every peer knows how to go on.
 const PIECE: usize = 64 << 10;
-/// Pieces that are under way at once where memory is reachable by messages only.
+/// Pieces that are under way at once.
 const PIECES_UNDER_WAY: usize = 16;
 
 /// Names contiguous bytes of memory.
@@ -132,7 +134,7 @@ impl Access {
     ) -> Result<(), Failure> {
         let mut buffer = Vec::new();
         let pieces: Vec<Piece> = pieces(segments).collect();
-        for window in pieces.chunks(PIECES_UNDER_WAY) {
+        for window in windows(&pieces) {
             if self.by_messages.get() {
                 self.check()?;
                 let runs: Vec<_> = window.iter().map(|piece| (piece.iova, piece.len)).collect();
@@ -162,7 +164,7 @@ impl Access {
     ) -> Result<(), Failure> {
         let mut buffer = Vec::new();
         let pieces: Vec<Piece> = pieces(segments).collect();
-        for window in pieces.chunks(PIECES_UNDER_WAY) {
+        for window in windows(&pieces) {
             if self.by_messages.get() {
                 self.check()?;
                 let mut runs = Vec::with_capacity(window.len());
@@ -191,6 +193,20 @@ struct Piece {
     len: usize,
     /// Offset in the transfer.
     at: u64,
+}
+
+/// Parts pieces into those that may be under way together.
+fn windows(mut pieces: &[Piece]) -> impl Iterator<Item = &[Piece]> {
+    iter::from_fn(move || {
+        let mut bytes = 0;
+        let fit = pieces.iter().take(PIECES_UNDER_WAY).take_while(|piece| {
+            bytes += piece.len;
+            bytes <= PIECE
+        });
+        let (window, rest) = pieces.split_at(fit.count());
+        pieces = rest;
+        (!window.is_empty()).then_some(window)
+    })
 }
 
 fn pieces(segments: &[Segment]) -> impl Iterator<Item = Piece> + '_ {

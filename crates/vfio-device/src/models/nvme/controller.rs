@@ -4,7 +4,7 @@
 //! is beyond the limit, takes long, or concerns memory reachable by messages only, is left to the [worker](super::worker).
 //! There is one runner at a time: commands are done one after the other. No lock is held while memory is reached, an
 //! interrupt is sent or anybody else's code runs; what the runner learns under the lock he checks again after each
-//! access, by the generation that every reset ends.
+//! access, by the generation that every reset ends. The function's lock comes before the controller's.
 
 use std::sync::Arc;
 use std::thread;
@@ -166,8 +166,8 @@ impl Controller {
         state.clear();
         state.registers = Registers::default();
         state.stopping = false;
-        // The function lets its line go by itself, and a runner may be about to assert it.
-        state.line.level = None;
+        // The function lets its line go by itself, and a runner may have asserted it since.
+        state.line = None;
         self.await_runner(&mut state);
         drop(state);
         self.update_line();
@@ -203,33 +203,17 @@ impl Controller {
         self.update_line();
     }
 
-    /// Sets the interrupt line to what the queues want; one thread at a time, the last word being the latest.
+    /// Sets the interrupt line to what the queues want; while messages are enabled that is nothing.
     pub(super) fn update_line(&self) {
-        {
+        let by_line = self.interrupt_mode() == InterruptMode::Line;
+        if self.state.lock().line_is(by_line) {
+            return;
+        }
+        self.bus.intx_as(|| {
             let mut state = self.state.lock();
-            state.line.changed = true;
-            if state.line.busy {
-                return;
-            }
-            state.line.busy = true;
-        }
-        loop {
-            let by_line = self.interrupt_mode() == InterruptMode::Line;
-            let level = {
-                let mut state = self.state.lock();
-                let level = by_line && state.wants_line();
-                let changed = std::mem::take(&mut state.line.changed);
-                if state.line.level == Some(level) {
-                    state.line.busy = changed;
-                    if changed {
-                        continue;
-                    }
-                    return;
-                }
-                state.line.level = Some(level);
-                level
-            };
-            self.bus.intx(level);
-        }
+            let level = by_line && state.wants_line();
+            state.line = Some(level);
+            level
+        });
     }
 }

@@ -18,7 +18,8 @@ pub(super) struct State {
     pub(super) features: Features,
     pub(super) events: Events,
     pub(super) records: Records,
-    pub(super) line: Line,
+    /// Level of the interrupt line that was set last; none: not known.
+    pub(super) line: Option<bool>,
     /// Commands that were fetched, with the queue that they came from. Each has a place for its completion.
     pub(super) fetched: VecDeque<(u16, Command)>,
     /// A completion that is not written yet, and its place.
@@ -37,17 +38,6 @@ pub(super) struct State {
     /// The controller is no more.
     pub(super) gone: bool,
     queue_pairs: u16,
-}
-
-/// Holds what is known of the interrupt line.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Line {
-    /// Level that was set last; none: not known.
-    pub(super) level: Option<bool>,
-    /// A thread is setting the level.
-    pub(super) busy: bool,
-    /// That thread is to look again.
-    pub(super) changed: bool,
 }
 
 /// Holds what is known of the worker thread.
@@ -81,7 +71,7 @@ impl State {
             features: Features::new(queue_pairs),
             events: Events::default(),
             records: Records::default(),
-            line: Line::default(),
+            line: None,
             fetched: VecDeque::new(),
             unwritten: None,
             shutdown: false,
@@ -162,6 +152,11 @@ impl State {
     pub(super) fn complete(&mut self, completion: Completion) -> Step {
         self.unwritten = self.queues.claim(completion.submission_queue).map(|slot| (completion, slot));
         self.unwritten.map_or(Step::Rest, |(completion, slot)| Step::Write(completion, slot))
+    }
+
+    /// Tells whether the interrupt line has the level that it is to have.
+    pub(super) fn line_is(&self, by_line: bool) -> bool {
+        self.line == Some(by_line && self.wants_line())
     }
 
     /// Tells whether the interrupt line is to be asserted.

@@ -1,4 +1,10 @@
-use super::driver::{Driver, Order, config};
+use std::sync::Arc;
+use std::thread;
+
+use parking_lot::Mutex;
+
+use super::driver::{Driver, Order, Pair, config};
+use crate::pci::InterruptSink;
 use crate::pci::registers::STATUS;
 
 fn line(driver: &Driver) -> bool {
@@ -61,4 +67,42 @@ fn every_queue_has_its_message() {
     assert_eq!(driver.order(&mut quiet, Order::new(0).namespace(1)).status, 0);
     assert_eq!(*driver.heard.messages.lock(), [1, 64]);
     assert!(!line(&driver));
+}
+
+/// Looks at the completion on another thread while the interrupt that tells of it is being sent.
+struct Quick {
+    host: Mutex<Option<(Driver, Pair)>>,
+    line_afterwards: Mutex<Option<bool>>,
+}
+
+impl InterruptSink for Quick {
+    fn line_asserted(&self) {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                if let Some((driver, pair)) = &mut *self.host.lock() {
+                    driver.take(pair).expect("the command is done");
+                    driver.acknowledge(pair);
+                    *self.line_afterwards.lock() = Some(line(driver));
+                }
+            });
+        });
+    }
+
+    fn message(&self, _vector: u32) {}
+}
+
+#[test]
+fn the_line_is_let_go_at_once_by_whoever_looked_at_everything() {
+    let mut driver = Driver::new(config());
+    driver.function.request_line(true).run(&driver.function);
+    let mut admin = driver.enable(16);
+    driver.put(&mut admin, Order::new(0x08));
+    let function = Arc::clone(&driver.function);
+    let quick =
+        Arc::new(Quick { host: Mutex::new(Some((driver, admin))), line_afterwards: Mutex::new(None) });
+    let weak = Arc::downgrade(&quick);
+    function.claim(Some(weak));
+    function.request_line(true).run(&function);
+    function.bar_write(0, 0x1000, &1u32.to_le_bytes()).expect("doorbells take everything");
+    assert_eq!(*quick.line_afterwards.lock(), Some(false));
 }

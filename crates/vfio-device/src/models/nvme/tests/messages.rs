@@ -56,6 +56,31 @@ fn registers_answer_while_a_message_is_under_way() {
 }
 
 #[test]
+fn no_more_is_under_way_than_a_socket_holds() {
+    let (mut driver, remote) = Driver::remote(config());
+    let mut admin = driver.enable(16);
+    let mut pair = driver.create(&mut admin, 1, 16, None);
+    let (base, list) = (driver.pages(128), driver.pages(1));
+    for scattered in [false, true] {
+        let pages: Vec<u64> = (0..128).map(|page| base + page * PAGE).collect();
+        let pages = if scattered { pages.into_iter().rev().collect() } else { pages };
+        let prp = driver.prps(&pages, list);
+        driver.put(&mut pair, transfer(0x01, 0, 1024, prp));
+        remote.hold();
+        driver.ring(&pair);
+        // The command, the list, then data.
+        for most in [64, 127 * 8, 64 << 10] {
+            driver.until("a question", |_| remote.held() != 0);
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(remote.held_bytes() <= most);
+            remote.release_held();
+        }
+        remote.release();
+        assert_eq!(driver.answer(&mut pair).status, 0);
+    }
+}
+
+#[test]
 fn a_stop_waits_for_messages_a_while_and_a_reset_does_not() {
     let (mut driver, remote) = Driver::remote(config());
     let mut admin = driver.enable(16);

@@ -82,7 +82,7 @@ enum Answering {
     /// Another thread answers.
     Yes(Sender<Job>),
     /// Nobody answers; the questions are kept.
-    Later(Sender<Job>, Vec<Job>),
+    Later(Sender<Job>, Vec<(usize, Job)>),
     /// Nobody will ever answer.
     Never,
 }
@@ -110,12 +110,27 @@ impl Remote {
         }
     }
 
+    /// Tells how many bytes the questions are about that are kept.
+    pub(super) fn held_bytes(&self) -> usize {
+        match &*self.answering.lock() {
+            Answering::Later(_, held) => held.iter().map(|(bytes, _)| bytes).sum(),
+            _ => 0,
+        }
+    }
+
     /// Answers what was kept, and everything from now on.
     pub(super) fn release(&self) {
         let mut answering = self.answering.lock();
         if let Answering::Later(sender, held) = &mut *answering {
-            held.drain(..).for_each(|job| sender.send(job).expect("the thread is there"));
+            held.drain(..).for_each(|(_, job)| sender.send(job).expect("the thread is there"));
             *answering = Answering::Yes(sender.clone());
+        }
+    }
+
+    /// Answers what was kept, and keeps what comes then.
+    pub(super) fn release_held(&self) {
+        if let Answering::Later(sender, held) = &mut *self.answering.lock() {
+            held.drain(..).for_each(|(_, job)| sender.send(job).expect("the thread is there"));
         }
     }
 
@@ -125,10 +140,10 @@ impl Remote {
         drop(old);
     }
 
-    fn ask(&self, job: Job) {
+    fn ask(&self, bytes: usize, job: Job) {
         match &mut *self.answering.lock() {
             Answering::Yes(sender) => sender.send(job).expect("the thread is there"),
-            Answering::Later(_, held) => held.push(job),
+            Answering::Later(_, held) => held.push((bytes, job)),
             Answering::Never => {}
         }
     }
@@ -172,14 +187,17 @@ impl DmaSpace for Remote {
     }
 
     fn submit_read(&self, iova: Iova, len: usize, done: ReadDone) {
-        self.ask(Box::new(move |ram| {
-            let mut bytes = vec![0; len];
-            let read = ram.read(iova, &mut bytes);
-            done(read.map(|()| bytes));
-        }));
+        self.ask(
+            len,
+            Box::new(move |ram| {
+                let mut bytes = vec![0; len];
+                let read = ram.read(iova, &mut bytes);
+                done(read.map(|()| bytes));
+            }),
+        );
     }
 
     fn submit_write(&self, iova: Iova, data: Vec<u8>, done: WriteDone) {
-        self.ask(Box::new(move |ram| done(ram.write(iova, &data))));
+        self.ask(data.len(), Box::new(move |ram| done(ram.write(iova, &data))));
     }
 }
