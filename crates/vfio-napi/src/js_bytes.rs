@@ -6,6 +6,7 @@
 // UNSAFETY: conversions get raw values of the call under way.
 #![expect(unsafe_code, reason = "converts raw values of the call under way")]
 
+use std::ops::Deref;
 use std::ptr;
 
 use napi::bindgen_prelude::{FromNapiValue, ToNapiValue, TypeName, ValidateNapiValue};
@@ -15,6 +16,20 @@ use vfio_memory::copy;
 
 /// Bytes of our own that are, or were, a `Uint8Array`.
 pub struct JsBytes(pub(crate) Vec<u8>);
+
+impl From<Vec<u8>> for JsBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Deref for JsBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 impl TypeName for JsBytes {
     fn type_name() -> &'static str {

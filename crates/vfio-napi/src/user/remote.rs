@@ -8,7 +8,7 @@ use std::panic::RefUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 
-use napi::bindgen_prelude::{AsyncTask, BigInt, Uint8Array};
+use napi::bindgen_prelude::{AsyncTask, BigInt};
 use napi::{Env, Task};
 use napi_derive::napi;
 use vfio_device::VfioDeviceOps;
@@ -19,6 +19,7 @@ use vfio_wire::client::{ClientOptions, RemoteDevice, connect};
 
 use crate::errno::{Result, throw};
 use crate::handles;
+use crate::js_bytes::JsBytes;
 use crate::memory::{MemoryKind, NativeMemory};
 use crate::numbers::u64;
 use crate::vfio_pci::{Info, Irq, IrqRequest, Region};
@@ -70,7 +71,7 @@ impl Task for Work<RemoteDevice> {
 
 impl Task for Work<Vec<u8>> {
     type Output = Vec<u8>;
-    type JsValue = Uint8Array;
+    type JsValue = JsBytes;
     fn compute(&mut self) -> napi::Result<Self::Output> {
         self.run()
     }
@@ -93,7 +94,8 @@ impl Task for Work<()> {
 /// Connects to the server at `path`; `patience` is how long, in milliseconds, it may take over a reply.
 #[napi(catch_unwind)]
 pub fn connect_device(path: String, patience: u32) -> Result<AsyncTask<Work<RemoteDevice>>> {
-    let options = ClientOptions { patience: Duration::from_millis(patience.into()), ..ClientOptions::default() };
+    let options =
+        ClientOptions { patience: Duration::from_millis(patience.into()), ..ClientOptions::default() };
     Ok(Work::new(move || connect(Path::new(&path), &options)))
 }
 
@@ -145,7 +147,7 @@ impl NativeRemoteDevice {
 
     /// Reads from a region.
     #[napi(catch_unwind)]
-    pub fn read(&self, region: u32, offset: BigInt, length: u32) -> Result<Uint8Array> {
+    pub fn read(&self, region: u32, offset: BigInt, length: u32) -> Result<JsBytes> {
         let (device, offset) = (self.get()?, u64(&offset, "offset")?);
         let mut bytes = vec![0; length as usize];
         device.read(region, offset, &mut bytes).map_err(throw)?;
@@ -154,7 +156,7 @@ impl NativeRemoteDevice {
 
     /// Writes to a region.
     #[napi(catch_unwind)]
-    pub fn write(&self, region: u32, offset: BigInt, data: Uint8Array) -> Result<()> {
+    pub fn write(&self, region: u32, offset: BigInt, data: JsBytes) -> Result<()> {
         let (device, offset) = (self.get()?, u64(&offset, "offset")?);
         let bytes = data.to_vec();
         device.write(region, offset, &bytes).map(drop).map_err(throw)
@@ -172,7 +174,7 @@ impl NativeRemoteDevice {
 
     /// Writes to a region without waiting here.
     #[napi(catch_unwind)]
-    pub fn submit_write(&self, region: u32, offset: BigInt, data: Uint8Array) -> Result<AsyncTask<Work<()>>> {
+    pub fn submit_write(&self, region: u32, offset: BigInt, data: JsBytes) -> Result<AsyncTask<Work<()>>> {
         let (device, offset) = (self.get()?, u64(&offset, "offset")?);
         let bytes = data.to_vec();
         Ok(Work::new(move || device.write(region, offset, &bytes).map(drop)))

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use napi::bindgen_prelude::{BigInt, Function, Uint8Array};
+use napi::bindgen_prelude::{BigInt, Function};
 use napi::{Env, JsValue};
 use napi_derive::napi;
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ use crate::errno::{Result, failure, throw};
 use crate::event_fd::NativeEventFd;
 use crate::handles;
 use crate::js::Callback;
+use crate::js_bytes::JsBytes;
 use crate::numbers::u64;
 use crate::realm::{self, Realm};
 
@@ -79,7 +80,7 @@ pub struct ServedRequest {
     /// First interrupt of a request.
     pub start: u32,
     /// What is to be written, or booleans.
-    pub data: Option<Uint8Array>,
+    pub data: Option<JsBytes>,
     /// Descriptors of an interrupt request: 1 an event, -1 none, another negative number what looking it up fails with.
     pub events: Option<Vec<i32>>,
 }
@@ -177,7 +178,7 @@ impl NativeServer {
         token: u32,
         status: i32,
         numbers: Option<Vec<BigInt>>,
-        data: Option<Uint8Array>,
+        data: Option<JsBytes>,
     ) -> Result<()> {
         self.carried.borrow_mut().remove(&token);
         let answer = if status < 0 {
