@@ -1,6 +1,7 @@
 //! Tests that drive a controller as a host does.
 
 mod admin;
+mod chaos;
 mod driver;
 mod hostile;
 mod interrupts;
