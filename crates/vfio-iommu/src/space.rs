@@ -243,6 +243,20 @@ pub trait DmaSpace: Send + Sync {
 
     /// Releases pages that were pinned (`vfio_unpin_pages`).
     fn unpin_pages(&self, _iova: Iova, _npages: u64) {}
+
+    /// Pins one page at each address, and stores in `hosts` where each lies, [`REFUSED`] where that may change.
+    ///
+    /// # Errors
+    /// As for [`pin_pages`](Self::pin_pages), and `EINVAL` when `hosts` has another length; nothing is pinned
+    /// then.
+    fn pin_batch(&self, _iovas: &[u64], _prot: Prot, _hosts: &mut [u64]) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// Releases one pin of the page at each address.
+    fn unpin_batch(&self, iovas: &[u64]) {
+        iovas.iter().for_each(|iova| self.unpin_pages(*iova, 1));
+    }
 }
 
 /// Translates in place; see [`DmaSpace::translate_batch`].

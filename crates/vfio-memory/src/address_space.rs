@@ -277,6 +277,18 @@ impl AddressSpace {
         }
     }
 
+    /// Finds the area around one address, and how far into it that is.
+    ///
+    /// # Errors
+    /// `EFAULT` no area, or not with the access wanted.
+    pub fn area_of(&self, addr: u64, write: bool) -> Result<(u64, HostSpan), Errno> {
+        let wanted = if write { Prot::WRITE } else { Prot::READ };
+        let areas = self.areas.read();
+        let end = addr.checked_add(1).ok_or(Errno::EFAULT)?;
+        let (start, area) = areas.in_range(addr, end).next().ok_or(Errno::EFAULT)?;
+        if area.prot.contains(wanted) { Ok((addr - start, area.span(0, area.len))) } else { Err(Errno::EFAULT) }
+    }
+
     /// Lists the areas in order of address.
     pub fn areas(&self) -> Vec<VmaInfo> {
         let info = |(start, area): (u64, &Vma)| VmaInfo {

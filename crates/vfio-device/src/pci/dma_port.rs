@@ -171,6 +171,17 @@ impl DmaSpace for DmaPort {
             space.unpin_pages(iova, npages);
         }
     }
+
+    fn pin_batch(&self, iovas: &[u64], prot: Prot, hosts: &mut [u64]) -> Result<(), Errno> {
+        let space = self.space.read_recursive();
+        space.as_ref().ok_or(Errno::ENODEV)?.pin_batch(iovas, prot, hosts)
+    }
+
+    fn unpin_batch(&self, iovas: &[u64]) {
+        if let Some(space) = &*self.space.read_recursive() {
+            space.unpin_batch(iovas);
+        }
+    }
 }
 
 impl fmt::Debug for DmaPort {

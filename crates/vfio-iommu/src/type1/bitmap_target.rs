@@ -4,6 +4,8 @@ use vfio_memory::{AddressSpace, TASK_SIZE};
 use vfio_uapi::Errno;
 
 const WORD: u64 = 8;
+/// Words that are written at a time.
+const BLOCK: u64 = 512;
 
 /// Takes a dirty bitmap, a little-endian 64-bit word at a time.
 pub trait BitmapTarget {
@@ -21,6 +23,18 @@ pub trait BitmapTarget {
     /// # Errors
     /// `EFAULT`; what comes before the fault is stored.
     fn write_words(&mut self, first: u64, words: &[u64]) -> Result<(), Errno>;
+
+    /// Stores the same word so many times.
+    ///
+    /// # Errors
+    /// As for [`write_words`](Self::write_words).
+    fn fill_words(&mut self, first: u64, count: u64, word: u64) -> Result<(), Errno> {
+        let block = [word; BLOCK as usize];
+        for done in (0..count).step_by(BLOCK as usize) {
+            self.write_words(first + done, &block[..(count - done).min(BLOCK) as usize])?;
+        }
+        Ok(())
+    }
 }
 
 /// Names a bitmap in the memory of a process.
@@ -50,8 +64,12 @@ impl BitmapTarget for UserBitmap<'_> {
     }
 
     fn write_words(&mut self, first: u64, words: &[u64]) -> Result<(), Errno> {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        self.mm.write(self.address_of(first)?, &bytes)
+        let mut bytes = [[0; WORD as usize]; BLOCK as usize];
+        for (first, words) in (first..).step_by(BLOCK as usize).zip(words.chunks(BLOCK as usize)) {
+            bytes.iter_mut().zip(words).for_each(|(bytes, word)| *bytes = word.to_le_bytes());
+            self.mm.write(self.address_of(first)?, bytes[..words.len()].as_flattened())?;
+        }
+        Ok(())
     }
 }
 
@@ -70,6 +88,12 @@ impl BitmapTarget for &mut [u8] {
     }
 
     fn write_words(&mut self, first: u64, words: &[u64]) -> Result<(), Errno> {
+        let (from, len) = (word_at(self.len(), first)?, words.len() * WORD as usize);
+        if let Some(whole) = self[from..].get_mut(..len) {
+            let places = whole.as_chunks_mut().0.iter_mut();
+            places.zip(words).for_each(|(bytes, word)| *bytes = word.to_le_bytes());
+            return Ok(());
+        }
         for (index, word) in (first..).zip(words) {
             let from = word_at(self.len(), index)?;
             let len = self[from..].len().min(WORD as usize);

@@ -7,6 +7,8 @@ use vfio_uapi::vfio::type1::{
 };
 
 use super::bitmap_target::BitmapTarget;
+use super::mapping::Mapping;
+use super::state::State;
 use super::{Domain, Type1};
 use crate::{Iova, IovaRange};
 
@@ -115,23 +117,50 @@ impl Type1 {
     /// not aligned to that, nothing is tracked, or the range cuts a mapping; `EFAULT` the bitmap cannot be
     /// read or written, where the mappings below have been reported and forgotten.
     pub fn dirty_get_bitmap(&self, iova: Iova, size: u64, query: DirtyQuery<'_>) -> Result<(), Errno> {
-        self.0.check_dirty_version()?;
-        if size == 0 {
-            return Err(Errno::EINVAL);
-        }
-        let range = IovaRange::sized(iova, size).ok_or(Errno::EOVERFLOW)?;
+        let range = self.0.dirty_range(iova, size)?;
         query.check_size(size)?;
         let mut state = self.0.state.write();
-        let page_size = state.page_size();
-        let aligned = query.page_size == page_size && (iova | size) & (page_size - 1) == 0;
-        if !aligned || !state.tracking || state.mappings.cut_by(range) {
+        if query.page_size != state.page_size() {
+            return Err(Errno::EINVAL);
+        }
+        state.take_dirty(range, |state, mapping| state.harvest(mapping, iova, query.target))
+    }
+
+    /// Lists the dirty pages of a range and forgets them: what
+    /// [`dirty_get_bitmap`](Self::dirty_get_bitmap) reports, without a bitmap to write and to search.
+    ///
+    /// Neighbours inside a mapping are one range.
+    ///
+    /// # Errors
+    /// `EACCES` version 1; `EINVAL` size zero; `EOVERFLOW` the range wraps; `EINVAL` the range is not aligned to
+    /// the smallest page size, nothing is tracked, or the range cuts a mapping.
+    pub fn dirty_take_ranges(&self, iova: Iova, size: u64) -> Result<Vec<IovaRange>, Errno> {
+        let range = self.0.dirty_range(iova, size)?;
+        let mut ranges = Vec::new();
+        self.0.state.write().take_dirty(range, |state, mapping| {
+            state.dirty_ranges(mapping, &mut ranges);
+            Ok(())
+        })?;
+        Ok(ranges)
+    }
+}
+
+impl State {
+    /// Reports each mapping in a range, and forgets what was dirty there.
+    fn take_dirty(
+        &mut self,
+        range: IovaRange,
+        mut report: impl FnMut(&Self, &Mapping) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let aligned = (range.start() | range.size()) & (self.page_size() - 1) == 0;
+        if !aligned || !self.tracking || self.mappings.cut_by(range) {
             return Err(Errno::EINVAL);
         }
         let mut rest = Some(range);
-        while let Some(mapping) = rest.and_then(|rest| state.mappings.first_in(rest)) {
+        while let Some(mapping) = rest.and_then(|rest| self.mappings.first_in(rest)) {
             let found = mapping.range;
-            state.harvest(mapping, iova, query.target)?;
-            state.mappings.at_mut(found.start()).expect("it was just found").restart_tracking();
+            report(self, mapping)?;
+            self.mappings.at_mut(found.start()).expect("it was just found").restart_tracking();
             rest = found.last().checked_add(1).and_then(|next| IovaRange::new(next, range.last()));
         }
         Ok(())
@@ -141,5 +170,13 @@ impl Type1 {
 impl Domain {
     fn check_dirty_version(&self) -> Result<(), Errno> {
         if self.v2 { Ok(()) } else { Err(Errno::EACCES) }
+    }
+
+    fn dirty_range(&self, iova: Iova, size: u64) -> Result<IovaRange, Errno> {
+        self.check_dirty_version()?;
+        if size == 0 {
+            return Err(Errno::EINVAL);
+        }
+        IovaRange::sized(iova, size).ok_or(Errno::EOVERFLOW)
     }
 }

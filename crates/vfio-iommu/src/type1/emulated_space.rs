@@ -238,4 +238,12 @@ impl DmaSpace for EmulatedSpace {
     fn unpin_pages(&self, iova: Iova, npages: u64) {
         self.type1.0.unpin_pages(self.device, iova, npages);
     }
+
+    fn pin_batch(&self, iovas: &[u64], prot: Prot, hosts: &mut [u64]) -> Result<(), Errno> {
+        self.type1.0.pin_batch(self.device, iovas, prot, hosts)
+    }
+
+    fn unpin_batch(&self, iovas: &[u64]) {
+        self.type1.0.unpin_batch(self.device, iovas);
+    }
 }

@@ -10,7 +10,7 @@
 //! * `groups`: attaching and detaching, with the geometry in `geometry` and `iova_list`.
 //! * `mapping`, `mappings`: one mapping, all of them by address. `owner`: who is charged. `bitmap`,
 //!   `bitmap_target`, `harvest`: dirty pages.
-//! * `pin`: `vfio_pin_pages`, with `ledger` and `pins` counting. `hw_space`, `emulated_space`: what devices
+//! * `pin`, `pin_batch`: `vfio_pin_pages`, with `ledger` and `pins` counting. `hw_space`, `emulated_space`: what devices
 //!   see. `listener`: who hears of unmaps. `report`: what was refused.
 //! * `state`: what the domain's lock protects. `changes`: holding it, and the table's, for a series of requests.
 //!
@@ -37,6 +37,7 @@ mod mapping;
 mod mappings;
 mod owner;
 mod pin;
+mod pin_batch;
 mod pins;
 mod report;
 mod state;

@@ -29,15 +29,7 @@ impl Domain {
         prot: Prot,
     ) -> Result<Vec<HostSpan>, Errno> {
         let mut state = self.state.write();
-        if npages == 0 || !state.listens(device) {
-            return Err(Errno::EINVAL);
-        }
-        if !self.v2 {
-            return Err(Errno::EACCES);
-        }
-        if state.vaddrs_invalid > 0 {
-            return Err(Errno::EBUSY);
-        }
+        self.check_pin(&state, device, npages)?;
         let range = page_range(iova, npages).ok_or(Errno::EINVAL)?;
         let mut spans = Vec::new();
         let mut done = 0;
@@ -52,6 +44,17 @@ impl Domain {
                 Err(errno)
             }
         }
+    }
+
+    /// Checks whether `device` may pin anything now.
+    pub(super) fn check_pin(&self, state: &State, device: DeviceId, npages: u64) -> Result<(), Errno> {
+        if npages == 0 || !state.listens(device) {
+            return Err(Errno::EINVAL);
+        }
+        if !self.v2 {
+            return Err(Errno::EACCES);
+        }
+        if state.vaddrs_invalid > 0 { Err(Errno::EBUSY) } else { Ok(()) }
     }
 
     /// Takes one pin off each page (`vfio_unpin_pages`); pages that `device` has not pinned are passed over.

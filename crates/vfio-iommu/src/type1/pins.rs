@@ -5,7 +5,7 @@ use std::ops::Range;
 use vfio_memory::HostSpan;
 
 use super::DeviceId;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Run};
 
 /// Keeps a ledger for each device that pinned something, so that closing a device takes away just its own.
 #[derive(Default)]
@@ -60,11 +60,45 @@ impl Pins {
 
     /// Adds a pin of `device` to each page from `first` on; `span` is their memory.
     pub(super) fn pin(&mut self, device: DeviceId, first: u64, span: &HostSpan) {
+        self.ledger_of(device).pin(first, span);
+    }
+
+    /// Adds a pin of `device` to one page, which belongs to `run` should nobody have pinned it.
+    #[inline]
+    pub(super) fn pin_one(&mut self, device: DeviceId, page: u64, run: &Run) {
+        self.ledger_of(device).pin_one(page, run);
+    }
+
+    #[inline]
+    fn ledger_of(&mut self, device: DeviceId) -> &mut Ledger {
         let index = self.0.iter().position(|(owner, _)| *owner == device).unwrap_or_else(|| {
             self.0.push((device, Ledger::default()));
             self.0.len() - 1
         });
-        self.0[index].1.pin(first, span);
+        &mut self.0[index].1
+    }
+
+    /// Returns the run of a page that some device has pinned.
+    #[inline]
+    pub(super) fn run_of(&self, page: u64) -> Option<&Run> {
+        self.0.iter().find_map(|(_, ledger)| ledger.run_of(page))
+    }
+
+    /// Takes one pin of `device` off a page; tells whether nobody has pinned it any more.
+    #[inline]
+    pub(super) fn unpin_one(&mut self, device: DeviceId, page: u64) -> bool {
+        let Some(index) = self.0.iter().position(|(owner, _)| *owner == device) else { return false };
+        let ledger = &mut self.0[index].1;
+        let freed = ledger.unpin_one(page);
+        if freed && ledger.is_empty() {
+            self.0.swap_remove(index);
+        }
+        freed && !self.is_pinned(page)
+    }
+
+    /// Returns the bytes that counting takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, ledger)| ledger.bytes()).sum()
     }
 
     /// Takes one pin of `device` off each page of a range; returns how many pages nobody has pinned any more.

@@ -176,3 +176,27 @@ fn a_bitmap_that_cannot_be_written_stops_an_unmap() {
     assert_eq!(machine.type1.unmap_dma(&request, Some(query)), Err(Errno::EFAULT));
     assert_eq!((machine.type1.mapping_count(), machine.locked()), (1, 1), "the one below is gone");
 }
+
+#[test]
+fn ranges_say_what_the_bitmap_says() {
+    let machine = Machine::emulated();
+    let space = machine.mdev();
+    machine.map(0, 40, 0).unwrap();
+    machine.map(0x10_0000, 8, 48).unwrap();
+    assert_eq!(machine.type1.dirty_take_ranges(0, 0x20_0000), Err(Errno::EINVAL), "nothing is tracked");
+    machine.type1.dirty_start().unwrap();
+    assert_eq!(machine.type1.dirty_take_ranges(0, 0x20_0000), Ok(Vec::new()));
+    for iova in [0x3000, 0x4000, 0x9008, 0x10_7fff] {
+        space.write(iova, &[1]).unwrap();
+    }
+    let range = |start, last| IovaRange::new(start, last).unwrap();
+    let dirty = vec![range(0x3000, 0x4fff), range(0x9000, 0x9fff), range(0x10_7000, 0x10_7fff)];
+    assert_eq!(machine.type1.dirty_take_ranges(0, 0x20_0000), Ok(dirty));
+    assert_eq!(machine.type1.dirty_take_ranges(0, 0x20_0000), Ok(Vec::new()));
+    assert_eq!(machine.type1.dirty_take_ranges(0x1000, 0x1000), Err(Errno::EINVAL), "it cuts a mapping");
+    assert_eq!(machine.type1.dirty_take_ranges(0, 0), Err(Errno::EINVAL));
+
+    machine.type1.attach_hw(GROUP, &HwIommu::x86()).unwrap();
+    let all = vec![range(0, 40 * PAGE_SIZE - 1), range(0x10_0000, 0x10_7fff)];
+    assert_eq!(machine.type1.dirty_take_ranges(0, 0x20_0000), Ok(all));
+}

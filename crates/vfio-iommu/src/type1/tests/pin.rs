@@ -118,3 +118,28 @@ fn huge_requests_on_huge_mappings_come_back() {
     mdev.unpin_pages(0, u64::MAX);
     assert_eq!(machine.locked(), 0);
 }
+
+#[test]
+fn a_batch_of_pins_is_one_pin_of_each_page() {
+    let machine = Machine::emulated_with(pages(3));
+    let space = machine.mdev();
+    machine.map(0x10_0000, 4, 8).unwrap();
+    machine.map(0x20_0000, 4, 20).unwrap();
+    let iovas = [0x10_3000, 0x20_0010, 0x10_3008];
+    let mut hosts = [0; 3];
+    space.pin_batch(&iovas, Prot::RW, &mut hosts).unwrap();
+    assert_eq!(machine.locked(), 2);
+    let host = |iova: u64| space.translate(iova & !0xfff, crate::Access::Write).unwrap().host;
+    assert_eq!(hosts, iovas.map(host));
+
+    let over = [0x10_0000, 0x10_1000];
+    assert_eq!(space.pin_batch(&over, Prot::RW, &mut [0; 2]), Err(Errno::ENOMEM));
+    assert_eq!(space.pin_batch(&[0x10_0000, 0x30_0000], Prot::RW, &mut [0; 2]), Err(Errno::EINVAL));
+    assert_eq!(space.pin_batch(&over, Prot::RW, &mut [0; 1]), Err(Errno::EINVAL));
+    assert_eq!(machine.locked(), 2, "a refused batch pins nothing");
+
+    space.unpin_batch(&[0x10_3000, 0x40_0000, 0x20_0000]);
+    assert_eq!(machine.locked(), 1);
+    space.unpin_batch(&[0x10_3000, 0x10_3000]);
+    assert_eq!((machine.locked(), machine.type1.pin_memory_usage()), (0, 0));
+}
