@@ -18,6 +18,7 @@ use vfio_uapi::Errno;
 use crate::message::{Command, DmaCopy};
 use crate::requests::Requests;
 use crate::socket::Socket;
+use crate::turnstile::{MAX_MESSAGE, Turnstile};
 
 /// Carries messages to the client, as long as it is there.
 pub(crate) trait Carrier: Send + Sync {
@@ -33,6 +34,7 @@ pub(crate) struct GuestMemory {
     windows: Mutex<BTreeMap<Iova, Window>>,
     max_windows: usize,
     carrier: Weak<dyn Carrier>,
+    turnstile: Arc<Turnstile>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,7 +47,13 @@ struct Window {
 
 impl GuestMemory {
     pub(crate) fn new(carrier: Weak<dyn Carrier>, max_windows: usize) -> Self {
-        Self { table: IoPageTable::new(), windows: Mutex::default(), max_windows, carrier }
+        Self {
+            table: IoPageTable::new(),
+            windows: Mutex::default(),
+            max_windows,
+            carrier,
+            turnstile: Arc::default(),
+        }
     }
 
     /// Takes memory in.
@@ -129,6 +137,10 @@ impl GuestMemory {
         Err(fault(FaultReason::NoMapping))
     }
 
+    fn transfer(&self, iova: Iova, len: usize) -> Transfer {
+        Transfer { carrier: self.carrier.clone(), turnstile: self.turnstile.clone(), iova, len }
+    }
+
     /// A synchronous access that the table refused: memory by message is another matter than no memory.
     fn explain(&self, fault: DmaFault, iova: Iova, len: u64, access: Access) -> DmaFault {
         let len_here = usize::try_from(len).unwrap_or(usize::MAX);
@@ -194,8 +206,7 @@ impl DmaSpace for GuestMemory {
                 done(result.map(|()| bytes));
             }
             Ok(true) => {
-                let transfer = Transfer { carrier: self.carrier.clone(), iova, len };
-                transfer.read_on(Vec::with_capacity(len), done);
+                self.transfer(iova, len).read_on(Vec::with_capacity(len), done);
             }
         }
     }
@@ -205,8 +216,7 @@ impl DmaSpace for GuestMemory {
             Err(fault) => done(Err(fault)),
             Ok(false) => done(self.write(iova, &data)),
             Ok(true) => {
-                let transfer = Transfer { carrier: self.carrier.clone(), iova, len: data.len() };
-                transfer.write_on(Arc::from(data), 0, done);
+                self.transfer(iova, data.len()).write_on(Arc::from(data), 0, done);
             }
         }
     }
@@ -215,6 +225,7 @@ impl DmaSpace for GuestMemory {
 /// A submitted access under way, a message at a time.
 struct Transfer {
     carrier: Weak<dyn Carrier>,
+    turnstile: Arc<Turnstile>,
     iova: Iova,
     len: usize,
 }
@@ -224,15 +235,24 @@ impl Transfer {
         DmaFault { iova: self.iova + at as u64, len: (self.len - at) as u64, access, reason }
     }
 
-    fn read_on(self, mut bytes: Vec<u8>, done: ReadDone) {
-        let at = bytes.len();
-        if at == self.len {
+    /// Reads on behind what has come.
+    fn read_on(self, bytes: Vec<u8>, done: ReadDone) {
+        let left = self.len - bytes.len();
+        if left == 0 {
             return done(Ok(bytes));
         }
+        let limit = self.carrier.upgrade().map_or(MAX_MESSAGE, |carrier| carrier.max_transfer());
+        let count = left.min(MAX_MESSAGE).min(limit);
+        let turnstile = self.turnstile.clone();
+        turnstile.enter(count, Box::new(move || self.read_message(bytes, count, done)));
+    }
+
+    fn read_message(self, mut bytes: Vec<u8>, count: usize, done: ReadDone) {
+        let at = bytes.len();
         let Some(carrier) = self.carrier.upgrade() else {
+            self.turnstile.leave(count);
             return done(Err(self.fault(at, Access::Read, FaultReason::Detached)));
         };
-        let count = (self.len - at).min(carrier.max_transfer());
         let head = DmaCopy { iova: self.iova + at as u64, count: count as u64 };
         let mut body = Vec::with_capacity(DmaCopy::SIZE);
         head.write(&mut body);
@@ -242,16 +262,20 @@ impl Transfer {
             Command::DmaRead as u16,
             &body,
             &[],
-            Box::new(move |answer| match answer.ok().as_ref().and_then(|frame| DmaCopy::read(&frame.body)) {
-                Some((answered, data)) if answered == head && data.len() == count => {
-                    bytes.extend_from_slice(data);
-                    self.read_on(bytes, done);
+            Box::new(move |answer| {
+                self.turnstile.leave(count);
+                match answer.ok().as_ref().and_then(|frame| DmaCopy::read(&frame.body)) {
+                    Some((answered, data)) if answered == head && data.len() == count => {
+                        bytes.extend_from_slice(data);
+                        self.read_on(bytes, done);
+                    }
+                    _ => done(Err(self.fault(at, Access::Read, FaultReason::Detached))),
                 }
-                _ => done(Err(self.fault(at, Access::Read, FaultReason::Detached))),
             }),
         );
     }
 
+    /// Writes on behind what has gone. Replies are small, so writes need no turn.
     fn write_on(self, data: Arc<[u8]>, at: usize, done: WriteDone) {
         if at == self.len {
             return done(Ok(()));

@@ -22,3 +22,5 @@ mod requests;
 pub mod server;
 #[cfg(target_os = "linux")]
 pub mod socket;
+#[cfg(target_os = "linux")]
+mod turnstile;
