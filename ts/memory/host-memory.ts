@@ -5,11 +5,11 @@
  * is not theirs. Others (a device, another thread or process) may change the bytes at any moment; an aligned access of up to
  * eight bytes is one access, longer copies are not atomic. Integers are little endian, as devices expect them.
  */
-import { invalidArgType, invalidArgValue, VfioError } from '../errors.ts'
+import { invalidArgType, VfioError } from '../errors.ts'
 import type { NativeMemory, NativeMemoryKind, NativeMemorySource, NativeStatus } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
 import { syscall } from '../native/syscall.ts'
-import { bytes, text, u32, u64, type U64 } from '../shape.ts'
+import { bytes, oneOf, record, text, u32, u64, type U64 } from '../shape.ts'
 
 /** How {@link HostMemory.allocate} gets its pages. */
 export interface AllocateOptions {
@@ -47,9 +47,8 @@ export class HostMemory {
    */
   static allocate(size: U64, options: AllocateOptions = {}): HostMemory {
     const length = u64(size, 'size')
-    const { kind = 'anonymous', name = 'vfio' } = options
-    if (kind !== 'anonymous' && kind !== 'memfd')
-      throw invalidArgValue('options.kind', `must be 'anonymous' or 'memfd'`)
+    const { kind = 'anonymous', name = 'vfio' } = record(options, 'options')
+    oneOf(kind, ['anonymous', 'memfd'], 'options.kind')
     const { NativeMemory } = addon()
     return new HostMemory(
       kind === 'memfd'
@@ -67,6 +66,7 @@ export class HostMemory {
    * @throws {VfioError} EINVAL the part is empty or not inside the buffer
    */
   static from(source: NativeMemorySource | ArrayBufferView, part: BufferPart = {}): HostMemory {
+    record(part, 'part')
     const view = ArrayBuffer.isView(source)
     const buffer = view ? (source.buffer as ArrayBuffer | SharedArrayBuffer) : source
     const size = BigInt(view ? source.byteLength : byteLengthOf(source))
@@ -135,14 +135,18 @@ export class HostMemory {
    */
   copyFrom(source: HostMemory, part: { offset?: U64; sourceOffset?: U64; length?: U64 } = {}): void {
     if (!(source instanceof HostMemory)) throw invalidArgType('source', 'a HostMemory', source)
-    const { offset = 0, sourceOffset = 0, length = Math.min(this.byteLength, source.byteLength) } = part
+    const { offset = 0, sourceOffset = 0, length = Math.min(this.byteLength, source.byteLength) } = record(part, 'part')
     const status = source.#native.copy(sourceOffset, this.#native, offset, length)
     this.#done(status, 'HostMemory.copyFrom', offset)
   }
 
   /** Sets `length` bytes (default: all behind `offset`) to `value`, an integer of 8 bits. @throws {VfioError} EFAULT; EBADF */
-  fill(value: number, offset: U64 = 0, length: U64 = BigInt(this.byteLength) - u64(offset, 'offset')): void {
-    this.#done(this.#native.fill(offset, length < 0 ? 0 : length, value), 'HostMemory.fill', offset)
+  fill(value: number, offset: U64 = 0, length?: U64): void {
+    const at = u64(offset, 'offset')
+    const size = BigInt(this.byteLength)
+    const rest = at < size ? size - at : 0n
+    const count = length === undefined ? rest : u64(length, 'length')
+    this.#done(this.#native.fill(at, count, value), 'HostMemory.fill', at)
   }
 
   /** The 8-bit value at `offset`. @throws {VfioError} EFAULT outside or gone; EBADF */
