@@ -65,7 +65,7 @@ pub fn make_testdev(identity: PciIdentity) -> Result<NativePciFunction> {
 }
 
 /// Makes an Intel `e1000e`, as far as its configuration, regions and resets go.
-#[napi(catch_unwind)]
+#[napi(js_name = "makeE1000e", catch_unwind)]
 pub fn make_e1000e(identity: PciIdentity) -> Result<NativePciFunction> {
     let mut config = E1000eConfig::new(identity.name.clone());
     config.identity = identity.over(config.identity)?;
