@@ -2,6 +2,7 @@
 //!
 //! * [`DmaSpace`]: the device's view: read, write, atomics, faults.
 //! * [`FaultLog`]: refused DMAs, explained.
+//! * [`Ioas`](ioas::Ioas): the I/O address spaces of iommufd.
 //! * [`IoPageTable`]: host memory by device address, for lock-free readers.
 //! * [`Type1`](type1::Type1): the type1 IOMMU of a container.
 //! * [`spapr`]: the tables of an sPAPR IOMMU.
@@ -12,6 +13,7 @@
 mod addr;
 mod epoch;
 mod fault;
+pub mod ioas;
 mod page_table;
 mod space;
 pub mod spapr;

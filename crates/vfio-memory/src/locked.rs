@@ -1,7 +1,9 @@
 //! Locked-memory accounting of one process (`RLIMIT_MEMLOCK`, `CAP_IPC_LOCK`).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use parking_lot::RwLock;
 use vfio_uapi::Errno;
 
 use crate::PAGE_SHIFT;
@@ -24,7 +26,8 @@ impl Default for Limits {
 
 /// Counts the locked and pinned pages of one process against its limit.
 ///
-/// `locked_vm` is what `mlock` and type1 charge; `pinned_vm` is what iommufd counts beside it.
+/// `locked_vm` is what `mlock` and type1 charge; `pinned_vm` is what iommufd counts beside it, and holds against
+/// what all processes of the user have pinned.
 #[derive(Debug)]
 pub struct LockedMemory {
     limit: AtomicU64,
@@ -32,6 +35,7 @@ pub struct LockedMemory {
     locked: AtomicU64,
     pinned: AtomicU64,
     page_shift: u32,
+    user: RwLock<Arc<AtomicU64>>,
 }
 
 impl LockedMemory {
@@ -48,6 +52,7 @@ impl LockedMemory {
             cap_ipc_lock: AtomicBool::new(limits.cap_ipc_lock),
             locked: AtomicU64::new(0),
             pinned: AtomicU64::new(0),
+            user: RwLock::default(),
         }
     }
 
@@ -112,6 +117,30 @@ impl LockedMemory {
     /// Takes `pages` from `locked_vm`, stopping at zero.
     pub fn uncharge(&self, pages: u64) {
         subtract(&self.locked, pages);
+    }
+
+    /// Makes this process one of the same user as `other`: from now on they share an account.
+    pub fn join_user(&self, other: &Self) {
+        let shared = Arc::clone(&other.user.read());
+        *self.user.write() = shared;
+    }
+
+    /// Adds `pages` to what the user has pinned.
+    ///
+    /// # Errors
+    /// `ENOMEM` over the limit of this process; nothing is charged then.
+    pub fn charge_user(&self, pages: u64) -> Result<(), Errno> {
+        let limit = self.limit_pages();
+        let add = |pinned: u64| pinned.checked_add(pages).filter(|sum| *sum <= limit);
+        match self.user.read().fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Errno::ENOMEM),
+        }
+    }
+
+    /// Takes `pages` from what the user has pinned, stopping at zero.
+    pub fn uncharge_user(&self, pages: u64) {
+        subtract(&self.user.read(), pages);
     }
 
     /// Adds `pages` to `pinned_vm`, which has no limit of its own.

@@ -22,7 +22,7 @@ const CHUNK_PAGES: u64 = 2048;
 
 /// Counts pins by page number inside a mapping.
 #[derive(Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     chunks: Directory<Chunk>,
 }
 
@@ -45,23 +45,23 @@ fn clip(index: u64, pages: &Range<u64>) -> Range<u64> {
 }
 
 impl Ledger {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
 
     /// Returns the pages of the next chunk, which may contain `page`: between the two nothing is pinned.
-    pub(super) fn next_chunk(&self, page: u64) -> Option<Range<u64>> {
+    pub(crate) fn next_chunk(&self, page: u64) -> Option<Range<u64>> {
         let (index, _) = self.chunks.iter_from(page / CHUNK_PAGES).next()?;
         Some(index * CHUNK_PAGES..(index + 1) * CHUNK_PAGES)
     }
 
     #[inline]
-    pub(super) fn is_pinned(&self, page: u64) -> bool {
+    pub(crate) fn is_pinned(&self, page: u64) -> bool {
         self.chunks.get(page / CHUNK_PAGES).is_some_and(|chunk| chunk.is_pinned(page))
     }
 
     /// Returns the memory of a pinned page.
-    pub(super) fn memory_of(&self, page: u64) -> Option<HostSpan> {
+    pub(crate) fn memory_of(&self, page: u64) -> Option<HostSpan> {
         let run = self.run_of(page)?;
         Some(HostSpan { memory: run.memory().clone(), offset: run.offset(page), len: PAGE_SIZE })
     }
@@ -73,7 +73,7 @@ impl Ledger {
     }
 
     /// Lists the pinned pages of a range as runs.
-    pub(super) fn pinned_in(&self, pages: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    pub(crate) fn pinned_in(&self, pages: Range<u64>) -> impl Iterator<Item = Range<u64>> {
         self.chunks_in(pages).flat_map(|(mut piece, chunk)| {
             std::iter::from_fn(move || {
                 let run = chunk.first_pinned(&piece)?;
@@ -91,7 +91,7 @@ impl Ledger {
     }
 
     /// Counts the pinned pages of a range.
-    pub(super) fn count(&self, pages: Range<u64>) -> u64 {
+    pub(crate) fn count(&self, pages: Range<u64>) -> u64 {
         let count = |(piece, chunk): (Range<u64>, &Chunk)| {
             if piece.end - piece.start == CHUNK_PAGES { chunk.pinned() } else { chunk.count(&piece) }
         };
@@ -99,7 +99,7 @@ impl Ledger {
     }
 
     /// Pins pages once more, whose memory, should they be new here, is `span`.
-    pub(super) fn pin(&mut self, first: u64, span: &HostSpan) {
+    pub(crate) fn pin(&mut self, first: u64, span: &HostSpan) {
         let run = Run::of(span, first);
         for piece in pieces(first..first + span.len / PAGE_SIZE) {
             let make = || Chunk::new(run.clone());
@@ -114,7 +114,7 @@ impl Ledger {
     }
 
     /// Takes one pin off each page of a range; calls `freed` for pages that have none left.
-    pub(super) fn unpin(&mut self, pages: Range<u64>, mut freed: impl FnMut(Range<u64>)) {
+    pub(crate) fn unpin(&mut self, pages: Range<u64>, mut freed: impl FnMut(Range<u64>)) {
         let mut at = pages.start / CHUNK_PAGES;
         while let Some(index) = self.chunks.next_from(at) {
             let piece = clip(index, &pages);
@@ -132,7 +132,7 @@ impl Ledger {
 
     /// Takes one pin off a page; tells whether it has none left now.
     #[inline]
-    pub(super) fn unpin_one(&mut self, page: u64) -> bool {
+    pub(crate) fn unpin_one(&mut self, page: u64) -> bool {
         let index = page / CHUNK_PAGES;
         let Some(chunk) = self.chunks.get_mut(index) else { return false };
         let freed = chunk.unpin_one(page);
@@ -143,7 +143,7 @@ impl Ledger {
     }
 
     /// Returns the bytes that counting takes.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.chunks.bytes() + self.chunks.iter_from(0).map(|(_, chunk)| chunk.bytes()).sum::<usize>()
     }
 }

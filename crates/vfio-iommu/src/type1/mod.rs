@@ -49,6 +49,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::{FaultLog, IoPageTable};
+pub(crate) use ledger::Ledger;
 use state::State;
 
 pub use batch::Batch;

@@ -1,0 +1,97 @@
+//! The I/O address spaces of iommufd (`IOMMU_IOAS_*`), and what is attached to them.
+//!
+//! An [`Ioas`] keeps areas: ranges of IOVAs, each a window on shared [`Pages`](pages::Pages). Pages are looked up,
+//! pinned and charged once, however many areas of however many spaces show them, and only when somebody needs
+//! them: a [`PagingDomain`] (the page table of hardware, which mirrors every area) or an [`Access`](IoasAccess) (a
+//! mediated device, which reads, writes and pins what it asks for).
+//!
+//! * `map`, `unmap`, `copy`: the requests of those names. `placing`: where an IOVA is chosen. `ranges`: reserved and
+//!   allowed ranges, alignment.
+//! * `pages`: the memory behind areas; `account`: who is charged; `source`: where it comes from. `area`, `areas`: one
+//!   window, all of them by address.
+//! * `domain`: what hardware walks. `dirty`: which pages it wrote. `access`: what software reaches; `pinning`: what it
+//!   keeps. `port`: a device's view, whatever it is attached to.
+//! * `state`: what the lock of a space protects.
+//!
+//! Locks: an access' or port's, then the space's, then the pages', then a table's and a process'. Listeners are
+//! called with none held.
+
+#![forbid(unsafe_code)]
+
+mod access;
+mod account;
+mod area;
+mod areas;
+mod copy;
+mod dirty;
+mod domain;
+mod map;
+mod pages;
+mod pinning;
+mod placing;
+mod port;
+mod ranges;
+mod source;
+mod state;
+mod unmap;
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use state::State;
+
+pub use access::IoasAccess;
+pub use account::{Accounting, Payer};
+pub use dirty::DirtyRequest;
+pub use domain::{DomainKind, PagingDomain};
+pub use map::{MapMemory, Place};
+pub use port::DevicePort;
+pub use ranges::Reserver;
+pub use source::MapSource;
+
+/// Maps IOVAs to memory for whatever is attached; a clone is another handle to the same space.
+#[derive(Clone, Default)]
+pub struct Ioas(Arc<Space>);
+
+/// What the handles share.
+#[derive(Default)]
+struct Space {
+    state: RwLock<State>,
+}
+
+impl Ioas {
+    /// Makes an address space with nothing mapped and nothing attached (`IOMMU_IOAS_ALLOC`).
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells whether both handles mean the same space.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Returns the number of areas.
+    #[must_use]
+    pub fn area_count(&self) -> usize {
+        self.0.state.read().areas.len()
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        self.state.get_mut().clear();
+    }
+}
+
+impl fmt::Debug for Ioas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ioas").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
