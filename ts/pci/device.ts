@@ -69,6 +69,8 @@ export interface PciQuirks {
   acs?: boolean
   /** No reset of the bus that the function sits on. */
   noBusReset?: boolean
+  /** A port whose link does not report itself up after a reset of the bus behind it: the reset is done, and answered with ENOTTY. */
+  linkStaysDown?: boolean
 }
 
 /** A function that enumeration found. */

@@ -6,7 +6,7 @@
  */
 import { invalidArgType, VfioError } from '../errors.ts'
 import type { IommuGroupOptions, IommuGroupRegistry } from '../group/iommu-group.ts'
-import { flag, text } from '../shape.ts'
+import { flag, record, text, u32 } from '../shape.ts'
 import { PciModel } from '../device/pci-model.ts'
 import type { SysfsTree } from '../sysfs/tree.ts'
 import { busName, formatPciAddress, hex, parsePciAddress, type PciAddress } from './address.ts'
@@ -92,7 +92,10 @@ export class HostPci {
 
   /** Makes a root bus; bus 0 of domain 0 is there from the beginning. @throws {VfioError} EEXIST */
   addRootBus(domain: number, bus: number): void {
-    const { domain: checked, bus: number } = parsePciAddress(`${hex(domain, 4)}:${hex(bus, 2)}:00.0`, 'domain and bus')
+    const { domain: checked, bus: number } = parsePciAddress(
+      `${hex(u32(domain, 'domain'), 4)}:${hex(u32(bus, 'bus'), 2)}:00.0`,
+      'domain and bus',
+    )
     this.#topology.root(checked, number)
     this.#sysfs.dir(`/sys/devices/pci${busName(domain, bus)}`)
   }
@@ -104,7 +107,7 @@ export class HostPci {
    */
   addBridge(address: string, options: BridgePlugOptions): PciDevice {
     const at = parsePciAddress(address)
-    const hardware = bridgeHardware(options)
+    const hardware = bridgeHardware(record(options, 'options'))
     this.#leadTo(at, options.behind)
     const { secondaryBus } = options
     if (secondaryBus !== undefined && (!Number.isInteger(secondaryBus) || secondaryBus < 1 || secondaryBus > 255)) {
@@ -175,7 +178,7 @@ export class HostPci {
 
   /** Registers a driver, and offers it the functions without one. @throws {VfioError} EBUSY the name is taken */
   addDriver(ops: PciDriverOps): PciDriver {
-    text(ops?.name, 'name')
+    text(record(ops, 'ops').name, 'name')
     if (!/^[^/\0\n]{1,255}$/.test(ops.name)) throw invalidArgType('name', 'a file name', ops.name)
     return this.#core.register(ops)
   }
@@ -214,7 +217,8 @@ export class HostPci {
   /** Lets everything go: the machine is switched off. Idempotent. */
   close(): void {
     for (const root of this.#topology.roots) {
-      for (const device of root.devices) this.remove(device.name)
+      // What is still open was taken out before and leaves when it is closed.
+      for (const device of root.devices) if (this.#topology.plugged(device.name)) this.remove(device.name)
     }
   }
 
@@ -318,9 +322,10 @@ function creatorOf(descriptor: PciFunctionDescriptor | PciModel): (name: string)
 }
 
 function quirksOf(options: { quirks?: PciQuirks }): PciQuirks {
-  const { acs, noBusReset } = options.quirks ?? {}
+  const { acs, noBusReset, linkStaysDown } = options.quirks ?? {}
   return {
     ...(acs === undefined ? {} : { acs: flag(acs, 'quirks.acs', false) }),
     ...(noBusReset === undefined ? {} : { noBusReset: flag(noBusReset, 'quirks.noBusReset', false) }),
+    ...(linkStaysDown === undefined ? {} : { linkStaysDown: flag(linkStaysDown, 'quirks.linkStaysDown', false) }),
   }
 }

@@ -17,7 +17,8 @@ export class BusReset implements HotResetProvider {
     return this.#bus()
       .walk()
       .map((device) => {
-        if (!device.group) throw new VfioError('EPERM', 'VFIO_DEVICE_PCI_HOT_RESET', { reason: `${device.name} is in no group` })
+        if (!device.group)
+          throw new VfioError('EPERM', 'VFIO_DEVICE_PCI_HOT_RESET', { reason: `${device.name} is in no group` })
         const { domain, bus } = device.address
         return {
           group: device.group.number,
@@ -30,10 +31,14 @@ export class BusReset implements HotResetProvider {
   }
 
   reset(): void {
-    const functions = this.#bus()
-      .walk()
-      .flatMap(({ hardware }) => (hardware.made ? [hardware.made] : []))
+    const bus = this.#bus()
+    const functions = bus.walk().flatMap(({ hardware }) => (hardware.made ? [hardware.made] : []))
     syscall('VFIO_DEVICE_PCI_HOT_RESET', () => addon().NativePciFunction.resetBus(functions))
+    if (bus.bridge?.quirks.linkStaysDown) {
+      throw new VfioError('ENOTTY', 'VFIO_DEVICE_PCI_HOT_RESET', {
+        reason: `the link of ${bus.bridge.name} did not come up after the reset`,
+      })
+    }
   }
 
   /** The bus that the bridge above can reset. @throws {VfioError} ENODEV none can be */

@@ -85,6 +85,11 @@ export class Topology {
       throw new VfioError('EEXIST', 'add', { reason: `${name} is taken` })
   }
 
+  /** Whether a slot has hardware. */
+  plugged(name: string): boolean {
+    return this.#slots.has(name)
+  }
+
   /** Takes hardware out of its slot. */
   unplug(name: string): Slot | undefined {
     const slot = this.#slots.get(name)

@@ -3,7 +3,18 @@
  *
  * `env.platform` tells the machines apart: without it the x86 one, else the POWER platform of that name.
  */
-import { Edu, InertFunction, mtty, SoftwareHost, VfioError, type FileHandle, type MdevParentOptions } from 'vfio'
+import {
+  E1000e,
+  Edu,
+  InertFunction,
+  mtty,
+  Nvme,
+  SoftwareHost,
+  Testdev,
+  VfioError,
+  type FileHandle,
+  type MdevParentOptions,
+} from 'vfio'
 import type { Answer } from './compare.ts'
 import { small } from './number.ts'
 import type { Environment } from './scenario.ts'
@@ -103,6 +114,8 @@ function fail(name: string): never {
 
 const PAGE = 4096
 const VFIO = { driver: 'vfio-pci' } as const
+/** The recorded machine's emulated ports never reported their link up again after a bus reset. */
+const EMULATED_LINK = { linkStaysDown: true }
 const ROOT_PORTS = [
   { at: '0000:00:08.0', bus: 1 },
   { at: '0000:00:09.0', bus: 2 },
@@ -113,17 +126,21 @@ const ROOT_PORTS = [
 function plugX86(host: SoftwareHost): void {
   const { pci } = host
   pci.add('0000:00:00.0', new InertFunction({ id: '8086:29c0', classCode: 0x060000 }))
-  pci.add('0000:00:01.0', new InertFunction({ id: '1af4:1009', classCode: 0x000200 }))
+  pci.add(
+    '0000:00:01.0',
+    new InertFunction({ id: '1af4:1009', classCode: 0x000200, bars: [{ index: 1, size: PAGE, kind: 'memory32' }] }),
+  )
   pci.add('0000:00:04.0', new Edu(), VFIO)
-  pci.add('0000:00:05.0', testDevice(), VFIO)
-  pci.add('0000:00:06.0', new Edu(), VFIO)
+  pci.add('0000:00:05.0', new Testdev(), VFIO)
+  pci.add('0000:00:06.0', new Edu({ multifunction: true }), VFIO)
   pci.add('0000:00:06.1', new Edu(), VFIO)
-  for (const { at, bus } of ROOT_PORTS) pci.addBridge(at, { kind: 'root-port', secondaryBus: bus })
+  for (const { at, bus } of ROOT_PORTS)
+    pci.addBridge(at, { kind: 'root-port', secondaryBus: bus, quirks: EMULATED_LINK })
   pci.add('0000:00:1f.0', new InertFunction({ id: '8086:2918', classCode: 0x060100, multifunction: true }))
   pci.add('0000:00:1f.2', new InertFunction({ id: '8086:2922', classCode: 0x010601 }))
   pci.add('0000:00:1f.3', new InertFunction({ id: '8086:2930', classCode: 0x0c0500 }))
-  pci.add('0000:01:00.0', nvme(), VFIO)
-  pci.add('0000:02:00.0', nic(), VFIO)
+  pci.add('0000:01:00.0', new Nvme(), VFIO)
+  pci.add('0000:02:00.0', new E1000e(), VFIO)
   pci.addBridge('0000:03:00.0', { kind: 'pcie-to-pci', secondaryBus: 4 })
   pci.add('0000:04:01.0', new Edu(), VFIO)
   pci.add('0000:04:02.0', new InertFunction({ id: '1af4:1005', bars: [{ index: 0, size: 32, kind: 'io' }] }), {
@@ -145,41 +162,4 @@ function display(driver: string, types: readonly string[]): MdevParentOptions {
       throw new VfioError('ENODEV', 'mdev_create', { reason: `nothing emulates ${driver} ${uuid}` })
     },
   }
-}
-
-function testDevice(): InertFunction {
-  return new InertFunction({
-    id: '1b36:0005',
-    classCode: 0x00ff00,
-    bars: [
-      { index: 0, size: PAGE, kind: 'memory32' },
-      { index: 1, size: 256, kind: 'io' },
-      { index: 2, size: 1 << 16, kind: 'memory64', prefetchable: true },
-    ],
-  })
-}
-
-function nvme(): InertFunction {
-  return new InertFunction({
-    id: '1b36:0010',
-    classCode: 0x010802,
-    express: 'endpoint',
-    interruptPin: 1,
-    bars: [{ index: 0, size: 4 * PAGE, kind: 'memory64' }],
-  })
-}
-
-function nic(): InertFunction {
-  return new InertFunction({
-    id: '8086:10d3',
-    classCode: 0x020000,
-    express: 'endpoint',
-    interruptPin: 1,
-    bars: [
-      { index: 0, size: 1 << 17, kind: 'memory32' },
-      { index: 1, size: 1 << 17, kind: 'memory32' },
-      { index: 2, size: 32, kind: 'io' },
-      { index: 3, size: 4 * PAGE, kind: 'memory32' },
-    ],
-  })
 }
