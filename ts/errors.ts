@@ -4,6 +4,7 @@
  * A value of the wrong shape is a `TypeError` with an `ERR_*` code at the call; a value of the wrong meaning is a
  * {@link VfioError} that names the operation, the address where there is one, and the remedy where there is one.
  */
+import { inspect } from 'node:util'
 import { ERRNO, errnoName, errnoText, type ErrnoName } from './uapi/errno.ts'
 
 /** What a {@link VfioError} carries beside its errno. */
@@ -86,13 +87,19 @@ export function invalidArgValue(name: string, reason: string): TypeError {
 /** Makes the `RangeError` for a number outside what its type can hold. */
 export function outOfRange(name: string, range: string, actual: unknown): RangeError {
   return Object.assign(
-    new RangeError(`The value of "${name}" is out of range. It must be ${range}. Received ${String(actual)}`),
+    new RangeError(`The value of "${name}" is out of range. It must be ${range}. Received ${shown(actual)}`),
     {
       code: 'ERR_OUT_OF_RANGE',
     },
   )
 }
 
+/** Writes any value for a message. */
+export function shown(value: unknown): string {
+  return typeof value === 'bigint' ? String(value) : inspect(value, { depth: 0, breakLength: Infinity })
+}
+
 function describeObject(value: object): string {
-  return `an instance of ${value.constructor?.name ?? 'Object'}`
+  const { constructor } = value as { constructor?: unknown }
+  return typeof constructor === 'function' ? `an instance of ${constructor.name}` : 'an object'
 }

@@ -1,5 +1,5 @@
 /** Shape checks of arguments: each returns the value in its one internal form or throws a `TypeError`/`RangeError`. */
-import { invalidArgType, outOfRange } from './errors.ts'
+import { invalidArgType, invalidArgValue, outOfRange, shown } from './errors.ts'
 
 const U64_MAX = 0xffff_ffff_ffff_ffffn
 
@@ -35,6 +35,27 @@ export function flag(value: unknown, name: string, absent: boolean): boolean {
 /** Takes a string. */
 export function text(value: unknown, name: string): string {
   if (typeof value !== 'string') throw invalidArgType(name, 'a string', value)
+  return value
+}
+
+/** Takes one of several strings. */
+export function oneOf<T extends string>(value: unknown, choices: readonly T[], name: string): T {
+  if (choices.includes(value as T)) return value as T
+  const list = choices.map((choice) => `'${choice}'`).join(', ')
+  throw typeof value === 'string'
+    ? invalidArgValue(name, `must be one of ${list}. Received ${shown(value)}`)
+    : invalidArgType(name, `one of ${list}`, value)
+}
+
+/** Takes an object whose members are looked at next. */
+export function record<T extends object>(value: T | null | undefined, name: string): T {
+  if (typeof value !== 'object' || value === null) throw invalidArgType(name, 'an object', value)
+  return value
+}
+
+/** Takes an array. */
+export function list<T>(value: readonly T[], name: string): readonly T[] {
+  if (!Array.isArray(value)) throw invalidArgType(name, 'an array', value)
   return value
 }
 

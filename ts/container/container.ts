@@ -2,7 +2,7 @@
 import { invalidArgType, outOfRange, VfioError } from '../errors.ts'
 import type { Task } from '../device/task.ts'
 import { HostMemory } from '../memory/host-memory.ts'
-import { flag, u32, u64, type U64 } from '../shape.ts'
+import { flag, record, u32, u64, type U64 } from '../shape.ts'
 import {
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_DMA_MAP_FLAG_VADDR,
@@ -113,7 +113,7 @@ export class Container {
 
   /** Maps many pieces of one memory: all or, where one is refused, none. @throws {VfioError} as {@link mapDma} */
   mapDmaBatch(batch: DmaMappingBatch): void {
-    const { memory } = batch
+    const { memory } = record(batch, 'batch')
     if (!(memory instanceof HostMemory)) throw invalidArgType('memory', 'a HostMemory', memory)
     const triples = checkRecords(batch.triples, 3, 'triples')
     const flags = accessFlags(batch)
@@ -137,7 +137,7 @@ export class Container {
    * @throws {VfioError} EBADF closed, EINVAL no IOMMU, unaligned, or it would cut a mapping; EBUSY a device does not let go
    */
   unmapDma(range: DmaRange): bigint {
-    const iova = u64(range.iova, 'iova')
+    const iova = u64(record(range, 'range').iova, 'iova')
     const length = u64(range.length, 'length')
     const unmapped = this.#mapper('VFIO_IOMMU_UNMAP_DMA').unmap(this.#task.mm, 0, iova, length)
     this.container.held?.drop(iova, length)
@@ -169,7 +169,7 @@ export class Container {
    * @throws {VfioError} as {@link unmapDma}, and EINVAL tracking is off
    */
   unmapDmaDirty(query: DirtyQuery): { unmapped: bigint; bitmap: Uint8Array } {
-    const iova = u64(query.iova, 'iova')
+    const iova = u64(record(query, 'query').iova, 'iova')
     const size = u64(query.length, 'length')
     const pageSize = u64(query.pageSize ?? 4096n, 'pageSize')
     const bitmap = dirtyBitmap(size, pageSize)
@@ -189,13 +189,16 @@ export class Container {
     if (range === undefined) {
       return mapper.unmap(this.#task.mm, VFIO_DMA_UNMAP_FLAG_VADDR | VFIO_DMA_UNMAP_FLAG_ALL, 0n, 0n)
     }
-    const iova = u64(range.iova, 'iova')
+    const iova = u64(record(range, 'range').iova, 'iova')
     return mapper.unmap(this.#task.mm, VFIO_DMA_UNMAP_FLAG_VADDR, iova, u64(range.length, 'length'))
   }
 
   /** Gives a mapping whose address was taken the address of `memory`. @throws {VfioError} EINVAL, EBUSY, ENOENT, EPERM */
   updateVaddr(part: MemoryPart & { iova: U64 }): void {
-    const { iova, vaddr, size } = this.#mapping({ ...part, read: false, write: false }, 'VFIO_IOMMU_MAP_DMA')
+    const { iova, vaddr, size } = this.#mapping(
+      { ...record(part, 'part'), read: false, write: false },
+      'VFIO_IOMMU_MAP_DMA',
+    )
     this.#mapper('VFIO_IOMMU_MAP_DMA').map(this.#task.mm, VFIO_DMA_MAP_FLAG_VADDR, vaddr, iova, size)
   }
 
@@ -233,7 +236,7 @@ export class Container {
   }
 
   #mapping(mapping: DmaMapping, operation: string): { iova: bigint; vaddr: bigint; size: bigint; flags: number } {
-    const { memory } = mapping
+    const { memory } = record(mapping, 'mapping')
     if (!(memory instanceof HostMemory)) throw invalidArgType('memory', 'a HostMemory', memory)
     const iova = u64(mapping.iova, 'iova')
     const length = BigInt(memory.byteLength)

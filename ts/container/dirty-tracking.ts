@@ -1,5 +1,5 @@
 /** Dirty tracking of a container: which pages devices may have written. */
-import { u64, type U64 } from '../shape.ts'
+import { record, u64, type U64 } from '../shape.ts'
 import type { DmaMapper } from './dma-mapper.ts'
 
 /** A range to ask about. */
@@ -40,7 +40,7 @@ export class DirtyTracking {
    * @throws {VfioError} EINVAL tracking is off, a range or page size that does not fit, EACCES version 1
    */
   bitmap(query: DirtyQuery): Uint8Array {
-    const iova = u64(query.iova, 'iova')
+    const iova = u64(record(query, 'query').iova, 'iova')
     const size = u64(query.length, 'length')
     const pageSize = u64(query.pageSize ?? 4096n, 'pageSize')
     const bitmap = dirtyBitmap(size, pageSize)

@@ -1,6 +1,6 @@
 /** Features of a device (`VFIO_DEVICE_FEATURE`) by values: DMA logging, and payloads that only the driver knows. */
-import { invalidArgType, invalidArgValue, isErrno, outOfRange, VfioError } from '../errors.ts'
-import { bytes as toBytes, u32, u64, type U64 } from '../shape.ts'
+import { invalidArgValue, isErrno, outOfRange, VfioError } from '../errors.ts'
+import { bytes as toBytes, list, oneOf, record, u32, u64, type U64 } from '../shape.ts'
 import {
   VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
   VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
@@ -52,7 +52,11 @@ export class DeviceFeatures {
   /** Tells whether the device has a feature and lets it be read, set or both. @throws {VfioError} EBADF closed */
   has(feature: number, access: FeatureAccess = 'get'): boolean {
     try {
-      this.#call(feature, VFIO_DEVICE_FEATURE_PROBE | ACCESS[access], new Uint8Array())
+      this.#call(
+        feature,
+        VFIO_DEVICE_FEATURE_PROBE | ACCESS[oneOf(access, ['get', 'set', 'both'], 'access')],
+        new Uint8Array(),
+      )
       return true
     } catch (error) {
       if (isErrno(error, 'ENOTTY') || isErrno(error, 'EINVAL')) return false
@@ -127,9 +131,11 @@ export class DeviceDmaLogging {
    * @throws {VfioError} ENOTTY the device does not log, EINVAL, E2BIG, EOVERFLOW the ranges, and what the device refuses with
    */
   start(ranges: readonly LoggedRange[], pageSize: U64 = 4096n): bigint {
-    if (!Array.isArray(ranges)) throw invalidArgType('ranges', 'an array', ranges)
-    const list = ranges.map(({ iova, length }) => ({ iova: u64(iova, 'iova'), length: u64(length, 'length') }))
-    return startDmaLogging(this.#log(), list.length, list, u64(pageSize, 'pageSize'))
+    const checked = list(ranges, 'ranges').map((range) => {
+      const { iova, length } = record(range, 'ranges[]')
+      return { iova: u64(iova, 'iova'), length: u64(length, 'length') }
+    })
+    return startDmaLogging(this.#log(), checked.length, checked, u64(pageSize, 'pageSize'))
   }
 
   /** Stops logging. @throws {VfioError} ENOTTY */
@@ -142,7 +148,7 @@ export class DeviceDmaLogging {
    * @throws {VfioError} ENOTTY, EINVAL the page size, EOVERFLOW the range, and what the device refuses with
    */
   report(range: LoggedRange & { pageSize?: U64 }): Uint8Array {
-    const iova = u64(range.iova, 'iova')
+    const iova = u64(record(range, 'range').iova, 'iova')
     const length = u64(range.length, 'length')
     const pageSize = u64(range.pageSize ?? 4096n, 'pageSize')
     const log = this.#log()

@@ -1,11 +1,13 @@
 /** A mapped part of a region. */
-import { VfioError } from '../errors.ts'
+import { outOfRange, VfioError } from '../errors.ts'
 import type { NativeMemory } from '../native/addon.ts'
 import { u64, type U64 } from '../shape.ts'
 import type { RegionMapping } from './ops.ts'
 
 /** Width of an access in bytes. */
 export type Width = 1 | 2 | 4 | 8
+
+const WIDTHS: ReadonlySet<number> = new Set([1, 2, 4, 8])
 
 /** A part of a region that is accessed like memory; values are little endian. */
 export class RegionMap implements RegionMapping {
@@ -94,6 +96,7 @@ export class RegionMap implements RegionMapping {
 
   #inside(offset: U64, width: Width, operation: string): RegionMapping {
     const at = u64(offset, 'offset')
+    if (!WIDTHS.has(width)) throw outOfRange('width', '1, 2, 4 or 8', width)
     if (this.#closed) throw new VfioError('EBADF', operation, { reason: 'the region is no longer mapped' })
     if (at + BigInt(width) > this.#mapping.length) throw new VfioError('EFAULT', operation, { address: at })
     return this.#mapping

@@ -1,6 +1,6 @@
 /** A region of a device: BAR, ROM, configuration space, VGA, or one that the device adds. */
 import { VfioError } from '../errors.ts'
-import { bytes as toBytes, flag, u32, u64, type U64 } from '../shape.ts'
+import { bytes as toBytes, flag, record, u32, u64, type U64 } from '../shape.ts'
 import {
   VFIO_REGION_INFO_FLAG_MMAP,
   VFIO_REGION_INFO_FLAG_READ,
@@ -152,7 +152,7 @@ export class Region {
 
   /** Maps a part of the region. @throws {VfioError} EINVAL it cannot be mapped, or not so */
   mmap(request: RegionMapRequest = {}): RegionMap {
-    const offset = u64(request.offset ?? 0n, 'offset')
+    const offset = u64(record(request, 'request').offset ?? 0n, 'offset')
     const rest = this.info.size > offset ? this.info.size - offset : 0n
     const length = u64(request.length ?? rest, 'length')
     const access = {

@@ -4,7 +4,7 @@
 import { EventEmitter } from 'node:events'
 import { VfioError } from '../errors.ts'
 import type { Caller, OpenFile } from '../files/open-file.ts'
-import { text, u32 } from '../shape.ts'
+import { record, text, u32 } from '../shape.ts'
 import { baseName, joinPath, splitPath } from '../sysfs/path.ts'
 
 /** A device node. */
@@ -103,6 +103,8 @@ export class DevTree extends EventEmitter<DevEvents> {
    * @throws {VfioError} ENOENT no such node, EISDIR a directory, ENOTDIR, EACCES the mode forbids it
    */
   lookup(path: string, user: NodeUser, access: { read: boolean; write: boolean }): DevNode {
+    record(user, 'user')
+    record(access, 'access')
     const at = normal(path)
     const node = this.#nodes.get(at)
     if (!node) {

@@ -3,7 +3,7 @@ import type { RegionMapping } from '../device/ops.ts'
 import { VfioError } from '../errors.ts'
 import { type ArgumentSource, ioctlArgument } from '../files/argument.ts'
 import type { Caller } from '../files/open-file.ts'
-import { bytes, flag, u32, u64, type U64 } from '../shape.ts'
+import { bytes, flag, record, u32, u64, type U64 } from '../shape.ts'
 import { IOCTL } from '../uapi/ioctl.ts'
 import type { Descriptors, OpenDescription } from './descriptors.ts'
 
@@ -120,7 +120,7 @@ export class FileHandle {
    * @throws {VfioError} EBADF closed, EACCES not opened for that, ENODEV the file is not mapped, EINVAL, ENOMEM
    */
   mmap(request: FileMapRequest): RegionMapping {
-    const offset = u64(request?.offset ?? 0n, 'offset')
+    const offset = u64(record(request, 'request').offset ?? 0n, 'offset')
     const length = u64(request.length, 'length')
     const access = {
       read: flag(request.read, 'read', true),

@@ -7,7 +7,7 @@
 import { Container } from '../container/container.ts'
 import type { RegionMapping } from '../device/ops.ts'
 import type { Task } from '../device/task.ts'
-import { invalidArgType, invalidArgValue, VfioError } from '../errors.ts'
+import { invalidArgType, VfioError } from '../errors.ts'
 import { EventFdFile } from '../files/eventfd-file.ts'
 import { MemoryFile } from '../files/memory-file.ts'
 import type { Caller, OpenFile } from '../files/open-file.ts'
@@ -17,7 +17,7 @@ import { HostMemory } from '../memory/host-memory.ts'
 import type { NativeAddressSpace } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
 import { status, syscall } from '../native/syscall.ts'
-import { bytes, flag, text, u32, u64, type U64 } from '../shape.ts'
+import { bytes, flag, list, oneOf, record, text, u32, u64, type U64 } from '../shape.ts'
 import { allCapabilities, type Capability } from './capability.ts'
 import { Descriptors, OpenDescription } from './descriptors.ts'
 import { FileMappings } from './file-mappings.ts'
@@ -78,6 +78,7 @@ export class HostProcess implements Task {
    * @internal
    */
   constructor(machine: ProcessMachine, options: ProcessOptions = {}, descriptors?: Descriptors) {
+    record(options, 'options')
     const memlock = u64(options.memlock ?? MEMLOCK, 'memlock')
     const nofile = u32(options.nofile ?? NOFILE, 'nofile')
     u32(options.uid ?? 0, 'uid')
@@ -140,7 +141,7 @@ export class HostProcess implements Task {
   /** Address of the first byte of `memory`, which is mapped if it lies nowhere yet. @throws {VfioError} ENOMEM, EBADF */
   place(memory: HostMemory): bigint {
     this.#alive('mmap')
-    return this.#placements.place(memory)
+    return this.#placements.place(hostMemory(memory))
   }
 
   /** Opens a container (`/dev/vfio/vfio`). @throws {VfioError} EBADF the process has ended */
@@ -164,9 +165,7 @@ export class HostProcess implements Task {
    */
   open(path: string, mode: 'r' | 'w' | 'rw' = 'rw'): FileHandle {
     this.#alive('open')
-    if (!Object.hasOwn(ACCESS, mode))
-      throw invalidArgValue('mode', `must be 'r', 'w' or 'rw'. Received ${String(mode)}`)
-    const [read, write] = ACCESS[mode]
+    const [read, write] = ACCESS[oneOf(mode, ['r', 'w', 'rw'], 'mode')]
     const node = this.#machine.dev.lookup(text(path, 'path'), this, { read, write })
     return this.#install(node.open(this.#owner.caller), { read, write })
   }
@@ -198,7 +197,7 @@ export class HostProcess implements Task {
 
   /** The handle of a descriptor. @throws {VfioError} EBADF it is not open */
   file(fd: number): FileHandle {
-    const handle = this.fileOrUndefined(fd)
+    const handle = this.fileOrUndefined(u32(fd, 'fd'))
     if (!handle) throw new VfioError('EBADF', 'file', { reason: `descriptor ${fd} is not open` })
     return handle
   }
@@ -221,6 +220,7 @@ export class HostProcess implements Task {
   map(memory: HostMemory, options: MapOptions = {}): bigint {
     this.#alive('mmap')
     const { native } = hostMemory(memory)
+    record(options, 'options')
     const size = BigInt(memory.byteLength)
     const offset = u64(options.offset ?? 0n, 'offset')
     const length = u64(options.length ?? (offset < size ? size - offset : 0n), 'length')
@@ -252,6 +252,7 @@ export class HostProcess implements Task {
   /** Changes what may be done with a range. @throws {VfioError} EINVAL, ENOMEM a hole */
   protect(address: U64, length: U64, access: { read: boolean; write: boolean }): void {
     const [at, size] = [u64(address, 'address'), u64(length, 'length')]
+    record(access, 'access')
     const [read, write] = [flag(access.read, 'read', false), flag(access.write, 'write', false)]
     syscall('mprotect', () => this.#mm.protect(at, size, read, write))
     this.#areas.protect(at, size, { read, write })
@@ -290,7 +291,8 @@ export class HostProcess implements Task {
 
   /** Sets RLIMIT_MEMLOCK in bytes. What is locked stays locked. */
   setMemlock(limit: U64): void {
-    this.#mm.setLimit(u64(limit, 'limit'))
+    const bytes = u64(limit, 'limit')
+    syscall('setrlimit', () => this.#mm.setLimit(bytes))
   }
 
   /**
@@ -352,10 +354,8 @@ export class HostProcess implements Task {
 
 function capabilitiesOf(options: ProcessOptions): Set<string> {
   const { caps = (options.uid ?? 0) === 0 ? allCapabilities : [], dropCapabilities = [] } = options
-  if (!Array.isArray(caps)) throw invalidArgType('caps', 'an array of names', caps)
-  if (!Array.isArray(dropCapabilities)) throw invalidArgType('dropCapabilities', 'an array of names', dropCapabilities)
-  const left = new Set<string>(caps.map((name) => text(name, 'caps')))
-  for (const name of dropCapabilities) left.delete(text(name, 'dropCapabilities'))
+  const left = new Set<string>(list(caps, 'caps').map((name) => text(name, 'caps')))
+  for (const name of list(dropCapabilities, 'dropCapabilities')) left.delete(text(name, 'dropCapabilities'))
   return left
 }
 

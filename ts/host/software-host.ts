@@ -8,7 +8,7 @@ import { IommuDriverRegistry } from '../container/driver-registry.ts'
 import { NoiommuDriver } from '../container/noiommu-driver.ts'
 import { VfioContainer } from '../container/vfio-container.ts'
 import { DeviceSession } from '../device/device-session.ts'
-import { invalidArgType, outOfRange, VfioError } from '../errors.ts'
+import { outOfRange, VfioError } from '../errors.ts'
 import { ContainerFile } from '../files/container-file.ts'
 import { DeviceFile } from '../files/device-file.ts'
 import type { Group } from '../group/group.ts'
@@ -18,7 +18,7 @@ import { VfioRegistry } from '../group/vfio-registry.ts'
 import { MdevBus } from '../mdev/bus.ts'
 import { HostPci } from '../pci/host-pci.ts'
 import { vfioPciDriver } from '../pci/vfio-pci.ts'
-import { flag, u32, u64, type U64 } from '../shape.ts'
+import { flag, list, oneOf, record, text, u32, u64, type U64 } from '../shape.ts'
 import { SysfsTree } from '../sysfs/tree.ts'
 import { DMA_ENTRY_LIMIT, Type1Driver } from '../type1/type1-driver.ts'
 import { DevTree } from './dev-tree.ts'
@@ -58,6 +58,7 @@ export interface SoftwareHostOptions {
 
 const MSI_WINDOW: ReservedRegion = { start: 0xfee0_0000n, last: 0xfeef_ffffn, kind: 'msi' }
 const PGSIZES = 0x4020_1000n
+const RESERVED_KINDS = ['direct', 'direct-relaxable', 'reserved', 'msi', 'sw-msi'] as const
 
 /** One simulated machine. `close()` switches it off. */
 export class SoftwareHost {
@@ -81,14 +82,14 @@ export class SoftwareHost {
 
   /** @throws {TypeError} a value of the wrong shape */
   constructor(options: SoftwareHostOptions = {}) {
-    if (typeof options !== 'object' || options === null) throw invalidArgType('options', 'an object', options)
+    record(options, 'options')
     this.parameters = {
       enableUnsafeNoiommuMode: flag(options.noiommu, 'noiommu', false),
       dmaEntryLimit: u32(options.dmaEntryLimit ?? DMA_ENTRY_LIMIT, 'dmaEntryLimit'),
       allowUnsafeInterrupts: flag(options.allowUnsafeInterrupts, 'allowUnsafeInterrupts', false),
       disableHugepages: flag(options.disableHugepages, 'disableHugepages', false),
     }
-    const iommu = options.iommu === false ? undefined : geometryOf(options.iommu ?? {})
+    const iommu = options.iommu === false ? undefined : geometryOf(record(options.iommu ?? {}, 'iommu'))
     this.#groups = new IommuGroupRegistry(this.sysfs, u32(options.firstGroup ?? 0, 'firstGroup'))
     this.#registry = new VfioRegistry({
       iommuGroups: this.#groups,
@@ -156,7 +157,7 @@ export class SoftwareHost {
 
   /** The group that a device is in, by the device's name. @throws {VfioError} ENODEV it is in none */
   groupOf(device: string): GroupView {
-    const group = this.#groups.of(device)
+    const group = this.#groups.of(text(device, 'device'))
     if (group) return new GroupView(group, this.#registry)
     throw new VfioError('ENODEV', 'groupOf', { reason: `${device} is in no IOMMU group` })
   }
@@ -222,11 +223,14 @@ function geometryOf(options: IommuOptions) {
   const pgsizes = u64(options.pgsizes ?? PGSIZES, 'pgsizes')
   if (pgsizes === 0n) throw outOfRange('pgsizes', 'not zero', pgsizes)
   const cacheCoherency = flag(options.cacheCoherency, 'cacheCoherency', false)
-  const reserved = (options.reserved ?? [MSI_WINDOW]).map(({ start, last, kind }) => ({
-    start: u64(start, 'reserved.start'),
-    last: u64(last, 'reserved.last'),
-    kind,
-  }))
+  const reserved = list(options.reserved ?? [MSI_WINDOW], 'reserved').map((region) => {
+    const { start, last, kind } = record(region, 'reserved[]')
+    return {
+      start: u64(start, 'reserved[].start'),
+      last: u64(last, 'reserved[].last'),
+      kind: oneOf(kind, RESERVED_KINDS, 'reserved[].kind'),
+    }
+  })
   return {
     geometry: { pgsizes, apertureStart: 0n, apertureLast: (1n << BigInt(width)) - 1n, cacheCoherency },
     reserved,

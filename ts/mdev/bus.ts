@@ -5,7 +5,7 @@
  * …). Events tell of every coming and going.
  */
 import { VfioError } from '../errors.ts'
-import { text } from '../shape.ts'
+import { record, text } from '../shape.ts'
 import { oneLine, type UeventAction, writtenAction } from '../sysfs/device-node.ts'
 import { baseName } from '../sysfs/path.ts'
 import { MediatedDevice } from './device.ts'
@@ -87,7 +87,7 @@ export class MdevBus extends UeventEmitter {
   registerParent(name: string, options: MdevParentOptions): MdevParent {
     this.#refuseClosed('mdev_register_parent')
     checkName(name, 'name')
-    checkTypes(options.types)
+    checkTypes(record(options, 'options').types)
     const driver = driverOf(name, options)
     const { types, attributes } = options
     const device =
@@ -105,12 +105,12 @@ export class MdevBus extends UeventEmitter {
    * @throws {VfioError} as {@link registerParent}
    */
   registerLegacyParent(name: string, options: LegacyParentOptions): MdevParent {
-    return this.registerParent(name, legacyOptions(name, options))
+    return this.registerParent(name, legacyOptions(name, record(options, 'options')))
   }
 
   /** Takes a parent and its devices away; the promise is fulfilled when all users have let go. */
   async unregisterParent(parent: MdevParent | string): Promise<void> {
-    const name = typeof parent === 'string' ? parent : parent.name
+    const name = typeof parent === 'string' ? parent : record(parent, 'parent').name
     const registered = this.#parents.get(name)
     if (registered !== undefined && (registered === parent || typeof parent === 'string')) await registered.unregister()
   }

@@ -1,5 +1,6 @@
 /** Drivers on the mdev bus, and their directories under `/sys/bus/mdev/drivers`. */
 import { invalidArgType, invalidArgValue, VfioError } from '../errors.ts'
+import { record } from '../shape.ts'
 import { oneLine, writtenAction } from '../sysfs/device-node.ts'
 import { MDEV_BUS, type MdevMachine } from './machine.ts'
 import type { MdevDriver } from './model.ts'
@@ -32,7 +33,7 @@ export class MdevDrivers {
 
   /** Registers a driver. @throws {VfioError} EBUSY the name is taken */
   register(driver: MdevDriver, implicit = false): void {
-    checkName(driver.name, 'driver.name')
+    checkName(record(driver, 'driver').name, 'driver.name')
     if (typeof driver.probe !== 'function') throw invalidArgType('driver.probe', 'a function', driver.probe)
     if (this.#entries.has(driver.name)) {
       throw new VfioError('EBUSY', 'mdev_register_driver', {
@@ -46,7 +47,7 @@ export class MdevDrivers {
 
   /** Unregisters a driver; one that is not registered is none. @throws {VfioError} EBUSY a parent needs it */
   unregister(driver: MdevDriver): void {
-    const entry = this.#entries.get(driver.name)
+    const entry = this.#entries.get(record(driver, 'driver').name)
     if (entry?.driver !== driver) return
     if (entry.parents > 0) {
       throw new VfioError('EBUSY', 'mdev_unregister_driver', {

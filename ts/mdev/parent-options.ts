@@ -1,6 +1,6 @@
 /** What a parent is registered with, and the driver that it amounts to. */
 import { invalidArgType, VfioError } from '../errors.ts'
-import { u32 } from '../shape.ts'
+import { record, u32 } from '../shape.ts'
 import { checkName } from './drivers.ts'
 import type { Mdev, MdevAttributeGroups, MdevDriver, MdevParent, MdevTypeDescription } from './model.ts'
 
@@ -52,7 +52,8 @@ export function driverOf(name: string, options: MdevParentOptions): MdevDriver {
 export function checkTypes(types: readonly MdevTypeDescription[]): void {
   if (!Array.isArray(types)) throw invalidArgType('options.types', 'an array of types', types)
   const names = new Set<string>()
-  for (const { name, instances } of types) {
+  for (const type of types) {
+    const { name, instances } = record(type, 'options.types[]')
     checkName(name, 'options.types[].name')
     if (instances !== undefined) u32(instances, 'options.types[].instances')
     if (names.has(name))

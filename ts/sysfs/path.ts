@@ -1,8 +1,11 @@
 /** Paths of a sysfs tree: absolute, with `/` between names. */
+import { text } from '../shape.ts'
 
-/** Splits an absolute path into its names; empty names and `.` fall away. */
+/** Splits an absolute path into its names; empty names and `.` fall away. @throws {TypeError} no string */
 export function splitPath(path: string): string[] {
-  return path.split('/').filter((name) => name !== '' && name !== '.')
+  return text(path, 'path')
+    .split('/')
+    .filter((name) => name !== '' && name !== '.')
 }
 
 /** Writes names as an absolute path. */

@@ -5,6 +5,7 @@
  * `readlink` and the rest are what a shell on that machine would do, errno included.
  */
 import { VfioError } from '../errors.ts'
+import { bytes as toBytes, record, u32 } from '../shape.ts'
 import type { ErrnoName } from '../uapi/errno.ts'
 import type { SysfsAttribute, SysfsBinary, SysfsDirectory, SysfsNode } from './node.ts'
 import { joinPath, relativePath, splitPath } from './path.ts'
@@ -46,12 +47,12 @@ export class SysfsTree {
 
   /** Puts a text attribute at `path`. @throws {VfioError} ENOTDIR, EISDIR a directory is there */
   attr(path: string, attribute: Omit<SysfsAttribute, 'kind'>): void {
-    this.#place(path, { kind: 'attribute', ...attribute })
+    this.#place(path, { kind: 'attribute', ...record(attribute, 'attribute') })
   }
 
   /** Puts an attribute of bytes at `path`. @throws {VfioError} ENOTDIR, EISDIR a directory is there */
   binary(path: string, attribute: Omit<SysfsBinary, 'kind'>): void {
-    this.#place(path, { kind: 'binary', ...attribute })
+    this.#place(path, { kind: 'binary', ...record(attribute, 'attribute') })
   }
 
   /** Puts a link at `path`; `target` is an absolute path, which need not exist. @throws {VfioError} ENOTDIR, EISDIR */
@@ -86,6 +87,8 @@ export class SysfsTree {
 
   /** Bytes of an attribute from `offset` on. @throws {VfioError} as {@link read} */
   readBytes(path: string, offset = 0, length = PAGE): Uint8Array {
+    u32(offset, 'offset')
+    u32(length, 'length')
     const { node } = this.#find(path, 'read')
     if (node.kind === 'binary') return this.#readBinary(node, path, offset, length)
     return new TextEncoder()
@@ -99,8 +102,9 @@ export class SysfsTree {
    * @throws {VfioError} ENOENT, EISDIR, EACCES, EIO, and the attribute's own
    */
   write(path: string, data: string | Uint8Array, offset = 0): number {
+    u32(offset, 'offset')
     const { node } = this.#find(path, 'write')
-    const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data
+    const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : toBytes(data, 'data')
     if (node.kind === 'binary') {
       checkMode(node.mode, WRITABLE, 'write', path)
       if (!node.write) throw refuse('EIO', 'write', path)
@@ -152,6 +156,7 @@ export class SysfsTree {
 
   /** Draws a part of the tree for people, as `tree` does, with short attribute texts behind their names. */
   render(path: string, options: RenderOptions = {}): string {
+    record(options, 'options')
     return renderTree(this, path, options)
   }
 
