@@ -17,6 +17,9 @@ use super::node::{Bucket, Found, Node, Table};
 use super::walk::walk;
 use crate::{FaultReason, epoch};
 
+/// How much more each level covers.
+const SLOT_BITS: u32 = level_bits(1) - PAGE_BITS;
+
 /// Host memory that an access may go straight to.
 #[derive(Clone, Copy)]
 pub(super) struct Direct {
@@ -45,46 +48,19 @@ impl Found {
 }
 
 /// Looks addresses up in a table, inside the epoch of a guard.
+///
+/// Only one table is remembered, that of 2 MiB slots: one more, of pages, would save a load where an access
+/// follows another in the same 2 MiB, and cost a branch that nobody can predict where it does not.
 pub(super) struct Cursor<'g> {
     root: &'g AtomicU64,
-    /// The table of pages used last, and the one above it.
-    pages: Near<{ level_bits(1) }>,
-    upper: Near<{ level_bits(2) }>,
+    /// Which addresses the table remembered covers: those with the same bits above its own.
+    tag: Cell<u64>,
+    upper: Cell<*const Table>,
     /// The root's table, how many bits each of its slots covers, and how many slots it has: 0 without one.
     top: Cell<*const Table>,
     top_bits: Cell<u32>,
     top_slots: Cell<u64>,
     _inside: PhantomData<&'g epoch::Guard>,
-}
-
-/// Remembers the table that covers certain addresses, which share everything above their low `BITS` bits.
-struct Near<const BITS: u32> {
-    tag: Cell<u64>,
-    table: Cell<*const Table>,
-}
-
-impl<const BITS: u32> Near<BITS> {
-    #[inline]
-    fn nothing() -> Self {
-        Self { tag: Cell::new(u64::MAX), table: Cell::new(ptr::null()) }
-    }
-
-    /// Returns the entry for `iova`, if the table that covers it is remembered.
-    #[inline(always)]
-    fn entry(&self, iova: u64) -> Option<Entry> {
-        const SLOT_BITS: u32 = level_bits(1) - PAGE_BITS;
-        if iova >> BITS != self.tag.get() {
-            return None;
-        }
-        // SAFETY: a tag that an address can have was set with a table, and the epoch keeps that alive.
-        Some(unsafe { &*self.table.get() }.entry((iova >> (BITS - SLOT_BITS)) as usize))
-    }
-
-    #[inline(always)]
-    fn remember(&self, iova: u64, table: &Table) {
-        self.tag.set(iova >> BITS);
-        self.table.set(table);
-    }
 }
 
 impl<'g> Cursor<'g> {
@@ -96,8 +72,8 @@ impl<'g> Cursor<'g> {
     pub(super) unsafe fn new(root: &'g AtomicU64) -> Self {
         Self {
             root,
-            pages: Near::nothing(),
-            upper: Near::nothing(),
+            tag: Cell::new(u64::MAX),
+            upper: Cell::new(ptr::null()),
             top: Cell::new(ptr::null()),
             top_bits: Cell::new(0),
             top_slots: Cell::new(0),
@@ -105,37 +81,52 @@ impl<'g> Cursor<'g> {
         }
     }
 
+    #[inline(always)]
+    fn remember(&self, iova: u64, table: &Table) {
+        self.tag.set(iova >> level_bits(2));
+        self.upper.set(table);
+    }
+
     /// Finds host memory by the tables remembered; `None` says nothing but that [`find`](Self::find) is due.
     #[inline(always)]
     pub(super) fn near(&self, iova: u64, need: Need) -> Option<Direct> {
-        if let Some(entry) = self.pages.entry(iova) {
+        if iova >> level_bits(2) != self.tag.get() {
+            return self.below_top(iova, need);
+        }
+        // SAFETY: a tag that an address can have was set with a table, and the epoch keeps that alive.
+        let entry = unsafe { &*self.upper.get() }.entry((iova >> level_bits(1)) as usize);
+        if entry.is_table() {
+            // SAFETY: it links to a table, which the epoch keeps alive.
+            let entry = unsafe { Table::at(entry.address()) }.entry((iova >> PAGE_BITS) as usize);
+            return entry.allows_direct(need).then(|| Direct::leaf(entry, iova, PAGE_BITS));
+        }
+        entry.allows_direct(need).then(|| Direct::leaf(entry, iova, level_bits(1)))
+    }
+
+    /// As [`near`](Self::near), from the root's table down.
+    #[inline(always)]
+    fn below_top(&self, iova: u64, need: Need) -> Option<Direct> {
+        let mut bits = self.top_bits.get();
+        if iova >> bits >= self.top_slots.get() {
+            return None;
+        }
+        // SAFETY: there are slots, so there is a table, and the epoch keeps it alive.
+        let mut table = unsafe { &*self.top.get() };
+        loop {
+            let entry = table.entry((iova >> bits) as usize);
             if entry.allows_direct(need) {
-                return Some(Direct::leaf(entry, iova, PAGE_BITS));
+                return Some(Direct::leaf(entry, iova, bits));
             }
-        } else if let Some(entry) = self.upper.entry(iova) {
-            if entry.is_table() {
-                // SAFETY: it links to a table, which the epoch keeps alive.
-                let pages = unsafe { Table::at(entry.address()) };
-                self.pages.remember(iova, pages);
-                let entry = pages.entry((iova >> PAGE_BITS) as usize);
-                if entry.allows_direct(need) {
-                    return Some(Direct::leaf(entry, iova, PAGE_BITS));
-                }
-            } else if entry.allows_direct(need) {
-                return Some(Direct::leaf(entry, iova, level_bits(1)));
+            if !entry.is_table() {
+                return None;
             }
-        } else {
-            let bits = self.top_bits.get();
-            let slot = iova >> bits;
-            if slot < self.top_slots.get() {
-                // SAFETY: there are slots, so there is a table, and the epoch keeps it alive.
-                let entry = unsafe { &*self.top.get() }.entry(slot as usize);
-                if entry.allows_direct(need) {
-                    return Some(Direct::leaf(entry, iova, bits));
-                }
+            // SAFETY: it links to a table, which the epoch keeps alive.
+            table = unsafe { Table::at(entry.address()) };
+            bits -= SLOT_BITS;
+            if bits == level_bits(1) {
+                self.remember(iova, table);
             }
         }
-        None
     }
 
     /// Finds the leaf for `iova` from the root on, and remembers the way.
@@ -153,11 +144,8 @@ impl<'g> Cursor<'g> {
         }
         // SAFETY: by the promise made to `new`, this thread stays inside.
         let walked = unsafe { walk(root, iova) };
-        if let Some(table) = walked.pages {
-            self.pages.remember(iova, table);
-        }
         if let Some(table) = walked.upper {
-            self.upper.remember(iova, table);
+            self.remember(iova, table);
         }
         check(walked.found, need)
     }
@@ -183,7 +171,7 @@ pub(super) fn once(root: &AtomicU64, iova: u64, need: Need, _inside: &epoch::Gua
         if !entry.is_table() {
             return once_in_bucket(entry, iova, need);
         }
-        bits -= level_bits(1) - PAGE_BITS;
+        bits -= SLOT_BITS;
     }
 }
 

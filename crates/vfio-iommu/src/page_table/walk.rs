@@ -6,13 +6,11 @@
 use super::entry::{Entry, FANOUT, PAGE_BITS, level_bits};
 use super::node::{Bucket, Found, Node, Table};
 
-/// What a walk ends at, and the tables it passed that the next one is likely to need.
+/// What a walk ends at, and the table it passed that the next one is likely to need.
 #[derive(Default)]
 pub(super) struct Walked<'a> {
     pub(super) found: Option<Found>,
-    /// The table of pages.
-    pub(super) pages: Option<&'a Table>,
-    /// The table above it.
+    /// The table of 2 MiB slots.
     pub(super) upper: Option<&'a Table>,
 }
 
@@ -32,9 +30,7 @@ pub(super) unsafe fn walk<'a>(root: Entry, iova: u64) -> Walked<'a> {
             // SAFETY: the entry links to a table, which the caller's promise keeps alive.
             let table = unsafe { Table::at(entry.address()) };
             entry = table.entry((iova >> bits) as usize);
-            if bits == PAGE_BITS {
-                walked.pages = Some(table);
-            } else if bits == level_bits(1) {
+            if bits == level_bits(1) {
                 walked.upper = Some(table);
             }
             if !entry.is_table() {

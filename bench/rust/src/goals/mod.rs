@@ -1,0 +1,8 @@
+//! One file per goal.
+
+pub mod copy;
+pub mod harvest;
+pub mod map;
+pub mod pins;
+pub mod readers;
+pub mod translate;
