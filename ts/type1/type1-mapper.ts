@@ -35,13 +35,11 @@ export class Type1Mapper implements DmaMapper {
   }
 
   unmap(mm: NativeAddressSpace, flags: number, iova: bigint, size: bigint, bitmap?: BitmapPlace): bigint {
-    try {
-      return this.#native.unmapDma(mm, flags, iova, size, bitmap)
-    } catch (cause) {
-      // What a device throws when it is told of the unmap is left as it is.
-      if (!isErrno(cause) || (cause.syscall ?? UNMAP) !== UNMAP) throw cause
-      throw new VfioError(cause.code, UNMAP, { ...this.#whyNotUnmapped(cause.code, iova, size), cause })
-    }
+    return explained(
+      UNMAP,
+      () => this.#native.unmapDma(mm, flags, iova, size, bitmap),
+      (code) => this.#whyNotUnmapped(code, iova, size),
+    )
   }
 
   mapBatch(mm: NativeAddressSpace, flags: number, triples: BigUint64Array): void {
@@ -101,7 +99,7 @@ export class Type1Mapper implements DmaMapper {
 
   /** Reports and clears the dirty pages of a range to wherever the bitmap is. @throws {VfioError} EINVAL, EACCES, EFAULT */
   dirtyBitmapAt(iova: bigint, size: bigint, bitmap: BitmapPlace): void {
-    syscall(
+    explained(
       DIRTY,
       () => this.#native.dirtyGetBitmap(iova, size, bitmap),
       (code) => ({ address: iova, ...dirtyRefusal(code) }),
@@ -125,5 +123,15 @@ export class Type1Mapper implements DmaMapper {
       MAP,
       mapRefusal(error.code, { flags, vaddr, iova, size }, () => this.info()),
     )
+  }
+}
+
+/** Runs a native call and says why it refuses; what a device throws in the midst of it is left as it is. */
+function explained<T>(operation: string, run: () => T, why: (code: ErrnoName) => VfioErrorDetails): T {
+  try {
+    return run()
+  } catch (cause) {
+    if (!isErrno(cause) || (cause.syscall ?? operation) !== operation) throw cause
+    throw new VfioError(cause.code, operation, { ...why(cause.code), cause })
   }
 }
