@@ -1,4 +1,4 @@
-//! Measures the core beside its peers: `vfio-bench [P1 … P8] [--quick]` prints JSON; progress goes to stderr.
+//! Measures the core beside its peers: `vfio-bench [P1 … P9] [--quick]` prints JSON; progress goes to stderr.
 
 mod clock;
 mod contest;
@@ -20,6 +20,7 @@ const GOALS: &[(&str, Run)] = &[
     ("P5", goals::pins::run),
     ("P6", goals::harvest::run),
     ("P8", goals::readers::run),
+    ("P9", goals::crossing::run),
 ];
 
 fn main() {

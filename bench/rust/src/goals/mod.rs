@@ -1,6 +1,7 @@
 //! One file per goal.
 
 pub mod copy;
+pub mod crossing;
 pub mod harvest;
 pub mod map;
 pub mod pins;
