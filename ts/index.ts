@@ -107,6 +107,8 @@ export type { SysfsAttribute, SysfsBinary, SysfsDirectory, SysfsLink, SysfsNode 
 export type { RenderOptions } from './sysfs/render.ts'
 export { SysfsTree, type SysfsStat } from './sysfs/tree.ts'
 
+export { connect, type ConnectOptions } from './user/connect.ts'
+export { RemoteDevice, type Doorbell, type RemoteMapping, type RemoteRange } from './user/remote-device.ts'
 export { serve, type RegisteredDevice, type Servable, type ServableModel } from './user/serve.ts'
 export { DeviceServer, type Client, type DeviceServerEvents, type ServeOptions } from './user/device-server.ts'
 

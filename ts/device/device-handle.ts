@@ -1,7 +1,7 @@
 /** The typed handle of an open device. */
 import { EventEmitter } from 'node:events'
 import { isErrno } from '../errors.ts'
-import { u32, u64, type U64 } from '../shape.ts'
+import { list, record, u32, u64, type U64 } from '../shape.ts'
 import { DeviceDmaLogging, DeviceFeatures } from './device-features.ts'
 import type { DeviceSession } from './device-session.ts'
 import type { EventFd } from './event-fd.ts'
@@ -16,6 +16,8 @@ import { Region } from './region.ts'
 export interface DeviceEvents {
   /** The device is going away: close it, please. Comes again, with a higher count, while it stays open. */
   request: [count: number]
+  /** The other end of a device in another process has gone, for this reason: its calls fail with ENOTCONN. */
+  disconnect: [reason: string]
   /** The device was closed. */
   close: []
 }
@@ -105,6 +107,11 @@ export class Device extends EventEmitter<DeviceEvents> {
     this.session.reset()
   }
 
+  /** As {@link reset}, without holding this thread up where the device is in another process. */
+  resetAsync(): Promise<void> {
+    return this.session.resetAsync()
+  }
+
   /** Lists what a reset of its slot or bus would reset. @throws {VfioError} ENODEV there is no such reset, ENOTTY, EBADF */
   hotResetInfo(): readonly HotResetDevice[] {
     return this.session.hotResetInfo()
@@ -115,7 +122,9 @@ export class Device extends EventEmitter<DeviceEvents> {
    * @throws {VfioError} EINVAL a device there is in no given group, ENODEV there is no such reset, ENOTTY, EBADF
    */
   hotReset(groups: readonly HeldGroup[]): void {
-    this.session.hotReset(new Set(groups.map((group) => group.number)))
+    this.session.hotReset(
+      new Set(list(groups, 'groups').map((group) => u32(record(group, 'groups[]').number, 'number'))),
+    )
   }
 
   /** Migration of the device: its state and data streams. @throws {VfioError} ENOTTY it does not migrate, EBADF closed */

@@ -80,12 +80,24 @@ export class DeviceSession implements DeviceUser {
     this.ops('VFIO_DEVICE_SET_IRQS').setIrqs(request)
   }
 
+  /** As {@link setIrqs}, without holding this thread up. */
+  async setIrqsAsync(request: IrqSetRequest): Promise<void> {
+    const ops = this.ops('VFIO_DEVICE_SET_IRQS')
+    return ops.setIrqsAsync === undefined ? ops.setIrqs(request) : ops.setIrqsAsync(request)
+  }
+
   /** `VFIO_DEVICE_RESET`. @throws {VfioError} ENOTTY the driver has none, EINVAL the device has none */
   reset(): void {
     const ops = this.ops('VFIO_DEVICE_RESET')
     if (ops.reset === undefined)
       throw new VfioError('ENOTTY', 'VFIO_DEVICE_RESET', { reason: `${ops.name} resets no device` })
     ops.reset()
+  }
+
+  /** As {@link reset}, without holding this thread up. */
+  async resetAsync(): Promise<void> {
+    const ops = this.ops('VFIO_DEVICE_RESET')
+    return ops.resetAsync === undefined ? this.reset() : ops.resetAsync()
   }
 
   /** Reads from a region. @throws {VfioError} EINVAL, and EAGAIN where the device answers later */
@@ -98,7 +110,8 @@ export class DeviceSession implements DeviceUser {
 
   /** Reads from a region of a device that may answer later. */
   async readAsync(region: number, offset: bigint, into: Uint8Array): Promise<number> {
-    return this.#read(region, offset, into)
+    const ops = this.ops('read')
+    return ops.readAsync === undefined ? this.#read(region, offset, into) : ops.readAsync(region, offset, into)
   }
 
   /** Writes to a region. A device that completes later has taken the bytes when this returns. @throws {VfioError} EINVAL */
@@ -111,7 +124,8 @@ export class DeviceSession implements DeviceUser {
 
   /** Writes to a region and waits until the device is done with it. */
   async writeAsync(region: number, offset: bigint, from: Uint8Array): Promise<number> {
-    return this.#write(region, offset, from)
+    const ops = this.ops('write')
+    return ops.writeAsync === undefined ? this.#write(region, offset, from) : ops.writeAsync(region, offset, from)
   }
 
   /** Maps part of a region. @throws {VfioError} EINVAL */

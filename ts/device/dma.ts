@@ -1,8 +1,8 @@
 /** A device's view of memory over the native one: refusals become errors, promises are kept. */
-import { invalidArgValue, VfioError } from '../errors.ts'
+import { VfioError } from '../errors.ts'
 import { DMA_READ, DMA_WRITE, type NativeDma } from '../native/addon.ts'
-import { status } from '../native/syscall.ts'
-import type { U64 } from '../shape.ts'
+import { later, status } from '../native/syscall.ts'
+import { oneOf, record, u64, type U64 } from '../shape.ts'
 import { ERRNO } from '../uapi/errno.ts'
 import type { DmaAccess } from './ops.ts'
 
@@ -91,6 +91,7 @@ export class Dma implements DmaAccess {
   }
 
   pinPages(iova: U64, pages: number, access: { read?: boolean; write?: boolean }): void {
+    record(access, 'access')
     const wanted = (access.read === true ? DMA_READ : 0) | (access.write === true ? DMA_WRITE : 0)
     done(this.native.pinPages(iova, pages, wanted), 'pin_pages', iova)
   }
@@ -99,14 +100,14 @@ export class Dma implements DmaAccess {
     done(this.native.unpinPages(iova, pages), 'unpin_pages', iova)
   }
 
-  async readAsync(iova: U64, length: number): Promise<Uint8Array> {
-    const into = new Uint8Array(length)
-    this.read(iova, into)
-    return into
+  readAsync(iova: U64, length: number): Promise<Uint8Array> {
+    const address = u64(iova, 'iova')
+    return later('dma_read', () => this.native.submitRead(address, length), { address })
   }
 
-  async writeAsync(iova: U64, from: Uint8Array): Promise<void> {
-    this.write(iova, from)
+  writeAsync(iova: U64, from: Uint8Array): Promise<void> {
+    const address = u64(iova, 'iova')
+    return later('dma_write', () => this.native.submitWrite(address, from), { address })
   }
 }
 
@@ -124,9 +125,7 @@ function done(ret: number | bigint, operation: string, iova: U64): number | bigi
 }
 
 function accessBits(access: 'read' | 'write'): number {
-  if (access === 'read') return DMA_READ
-  if (access === 'write') return DMA_WRITE
-  throw invalidArgValue('access', `must be 'read' or 'write'. Received ${String(access)}`)
+  return oneOf(access, ['read', 'write'], 'access') === 'read' ? DMA_READ : DMA_WRITE
 }
 
 /** The native view behind `dma`. @throws {VfioError} EOPNOTSUPP a view that is not native */

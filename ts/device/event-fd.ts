@@ -1,9 +1,9 @@
 /** Event counters that interrupts arrive in: eventfds on Linux, counters of this process elsewhere. */
-import { VfioError } from '../errors.ts'
+import { invalidArgType, VfioError } from '../errors.ts'
 import type { NativeEventFd } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
 import { syscall } from '../native/syscall.ts'
-import { u64, type U64 } from '../shape.ts'
+import { record, u32, u64, type U64 } from '../shape.ts'
 import { EventSink } from './event-sink.ts'
 import type { EventTarget64 } from './ops.ts'
 
@@ -41,7 +41,15 @@ export class EventFd implements EventTarget64 {
    * @throws {VfioError} EBADF, EINVAL it is no eventfd, EOPNOTSUPP not on this system
    */
   static fromFd(fd: number): EventFd {
-    return new EventFd(syscall('eventfd', () => addon().NativeEventFd.fromFd(fd)))
+    return new EventFd(syscall('eventfd', () => addon().NativeEventFd.fromFd(u32(fd, 'fd'))))
+  }
+
+  /**
+   * Wraps a native counter, such as one that another process sent.
+   * @internal
+   */
+  static fromNative(native: NativeEventFd): EventFd {
+    return new EventFd(native)
   }
 
   /**
@@ -80,7 +88,9 @@ export class EventFd implements EventTarget64 {
    * @throws {VfioError} EBADF it is closed, now or meanwhile; the signal's reason when that aborts
    */
   async wait(options: { signal?: AbortSignal } = {}): Promise<bigint> {
-    const { signal } = options
+    const { signal } = record(options, 'options')
+    if (signal !== undefined && !(signal instanceof AbortSignal))
+      throw invalidArgType('options.signal', 'an AbortSignal', signal)
     signal?.throwIfAborted()
     const now = this.#waiters.length === 0 ? this.read() : undefined
     if (now !== undefined) return now

@@ -1,6 +1,13 @@
 /** Interrupts that are enabled, and the events that they arrive in. */
-import { outOfRange } from '../errors.ts'
+import { isErrno, outOfRange } from '../errors.ts'
+import { u32 } from '../shape.ts'
 import type { EventFd } from './event-fd.ts'
+
+/** How interrupts are given up: at once, or without holding this thread up. */
+export interface IrqRelease {
+  now(): void
+  later(): Promise<void>
+}
 
 /** Enabled interrupts of one index, from `start` on. Closing disables them. */
 export class IrqVectors {
@@ -8,18 +15,23 @@ export class IrqVectors {
   readonly start: number
   readonly #events: readonly (EventFd | null)[]
   readonly #owned: boolean
-  readonly #disable: () => void
+  readonly #release: () => IrqRelease | undefined
   #closed = false
 
   /**
    * Made by `irq.enable()`; `owned` events are closed with it.
    * @internal
    */
-  constructor(start: number, events: readonly (EventFd | null)[], owned: boolean, disable: () => void) {
+  constructor(
+    start: number,
+    events: readonly (EventFd | null)[],
+    owned: boolean,
+    release: () => IrqRelease | undefined,
+  ) {
     this.start = start
     this.#events = events
     this.#owned = owned
-    this.#disable = disable
+    this.#release = release
   }
 
   /** How many there are. */
@@ -29,7 +41,7 @@ export class IrqVectors {
 
   /** The event of the `i`th one, counted from `start`: `wait()`, `for await`, `read()`. @throws {RangeError} none there */
   vector(i: number): EventFd {
-    const event = this.#events[i]
+    const event = this.#events[u32(i, 'i')]
     if (event == null) throw outOfRange('i', `an enabled vector, 0 to ${this.#events.length - 1}`, i)
     return event
   }
@@ -39,14 +51,38 @@ export class IrqVectors {
     if (this.#closed) return
     this.#closed = true
     try {
-      this.#disable()
+      this.#release()?.now()
+    } catch (error) {
+      if (!isErrno(error, 'EINVAL')) throw error // another mode was enabled meanwhile: nothing to give up
     } finally {
-      if (this.#owned) for (const event of this.#events) event?.close()
+      this.#closeEvents()
+    }
+  }
+
+  /** As {@link close}, without holding this thread up where the device is in another process. */
+  async closeAsync(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    try {
+      await this.#release()?.later()
+    } catch (error) {
+      if (!isErrno(error, 'EINVAL')) throw error // as above
+    } finally {
+      this.#closeEvents()
     }
   }
 
   /** Same as {@link close}. */
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  /** Same as {@link closeAsync}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.closeAsync()
+  }
+
+  #closeEvents(): void {
+    if (this.#owned) for (const event of this.#events) event?.close()
   }
 }

@@ -1,6 +1,6 @@
 /** An interrupt index of a device: INTx, MSI, MSI-X, error, request, or what its bus has. */
-import { invalidArgType, isErrno } from '../errors.ts'
-import { u32 } from '../shape.ts'
+import { invalidArgType } from '../errors.ts'
+import { list, record, u32 } from '../shape.ts'
 import {
   VFIO_IRQ_INFO_AUTOMASKED,
   VFIO_IRQ_INFO_EVENTFD,
@@ -10,7 +10,7 @@ import {
 import type { DeviceSession } from './device-session.ts'
 import { EventFd } from './event-fd.ts'
 import { irqRequest, type IrqAction, type IrqData } from './irq-request.ts'
-import { IrqVectors } from './irq-vectors.ts'
+import { IrqVectors, type IrqRelease } from './irq-vectors.ts'
 import type { IrqInfo } from './ops.ts'
 
 /** An interrupt index. Interrupts within it count from 0. */
@@ -65,21 +65,29 @@ export class Irq {
    * @throws {VfioError} EINVAL, ENOTTY, EBUSY, EMFILE
    */
   enable(events: number | readonly (EventFd | null)[] = 1, options: { start?: number } = {}): IrqVectors {
-    const start = u32(options.start ?? 0, 'start')
-    const owned = typeof events === 'number'
-    const list = owned ? this.#makeEvents(u32(events, 'events')) : checkEvents(events)
+    const { start, owned, list } = this.#prepare(events, options)
     try {
       this.set('trigger', start, { events: list })
     } catch (error) {
       if (owned) for (const event of list) event?.close()
       throw error
     }
-    const vectors = new IrqVectors(start, list, owned, () => {
-      this.#enabled.delete(vectors)
-      if (!this.#session.closed) this.#disable(start, list.length)
-    })
-    this.#enabled.add(vectors)
-    return vectors
+    return this.#enable(start, list, owned)
+  }
+
+  /** As {@link enable}, without holding this thread up where the device is in another process. */
+  async enableAsync(
+    events: number | readonly (EventFd | null)[] = 1,
+    options: { start?: number } = {},
+  ): Promise<IrqVectors> {
+    const { start, owned, list } = this.#prepare(events, options)
+    try {
+      await this.setAsync('trigger', start, { events: list })
+    } catch (error) {
+      if (owned) for (const event of list) event?.close()
+      throw error
+    }
+    return this.#enable(start, list, owned)
   }
 
   /** Disables all interrupts of the index. @throws {VfioError} EINVAL, ENOTTY */
@@ -129,19 +137,36 @@ export class Irq {
 
   /** `VFIO_DEVICE_SET_IRQS` in any of its forms. @throws {VfioError} EINVAL, ENOTTY */
   set(action: IrqAction, start: number, data: IrqData): void {
-    const first = u32(start, 'start')
-    if ('count' in data) u32(data.count, 'count')
+    const first = checkSet(start, data)
     this.#session.setIrqs(irqRequest(this.index, action, first, data))
   }
 
+  /** As {@link set}, without holding this thread up where the device is in another process. */
+  async setAsync(action: IrqAction, start: number, data: IrqData): Promise<void> {
+    const first = checkSet(start, data)
+    return this.#session.setIrqsAsync(irqRequest(this.index, action, first, data))
+  }
+
+  #prepare(events: number | readonly (EventFd | null)[], options: { start?: number }) {
+    const start = u32(record(options, 'options').start ?? 0, 'start')
+    const owned = typeof events === 'number'
+    return { start, owned, list: owned ? this.#makeEvents(u32(events, 'events')) : checkEvents(events) }
+  }
+
+  #enable(start: number, list: readonly (EventFd | null)[], owned: boolean): IrqVectors {
+    const vectors: IrqVectors = new IrqVectors(start, list, owned, () => {
+      this.#enabled.delete(vectors)
+      return this.#session.closed ? undefined : this.#release(start, list.length)
+    })
+    this.#enabled.add(vectors)
+    return vectors
+  }
+
   /** Gives up the events of some interrupts, and the whole index with the last of them. */
-  #disable(start: number, count: number): void {
-    try {
-      if (this.#enabled.size === 0) this.disable()
-      else this.set('trigger', start, { events: Array.from({ length: count }, () => null) })
-    } catch (error) {
-      if (!isErrno(error, 'EINVAL')) throw error // another mode was enabled meanwhile: nothing to give up
-    }
+  #release(start: number, count: number): IrqRelease {
+    const [first, data]: [number, IrqData] =
+      this.#enabled.size === 0 ? [0, { count: 0 }] : [start, { events: Array.from({ length: count }, () => null) }]
+    return { now: () => this.set('trigger', first, data), later: () => this.setAsync('trigger', first, data) }
   }
 
   /** Makes events: at most one more than the index has interrupts, which is enough to be refused. */
@@ -161,6 +186,14 @@ export class Irq {
   #has(flag: number): boolean {
     return (this.info.flags & flag) !== 0
   }
+}
+
+function checkSet(start: number, data: IrqData): number {
+  record(data, 'data')
+  if ('count' in data) u32(data.count, 'count')
+  else if ('bools' in data) list(data.bools, 'bools')
+  else checkEvents(data.events)
+  return u32(start, 'start')
 }
 
 function checkEvents(events: readonly (EventFd | null)[]): readonly (EventFd | null)[] {

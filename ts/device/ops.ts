@@ -254,6 +254,14 @@ export interface VfioDeviceOps {
   read?(region: number, offset: bigint, into: Uint8Array): number | Promise<number>
   /** Writes to a region at `offset`; returns the bytes written. A promise completes the access later. */
   write?(region: number, offset: bigint, from: Uint8Array): number | Promise<number>
+  /** Promise forms of callbacks that would hold this thread up, such as those of a device in another process. */
+  setIrqsAsync?(request: IrqSetRequest): Promise<void>
+  /** Likewise. */
+  resetAsync?(): Promise<void>
+  /** Likewise. */
+  readAsync?(region: number, offset: bigint, into: Uint8Array): Promise<number>
+  /** Likewise. */
+  writeAsync?(region: number, offset: bigint, from: Uint8Array): Promise<number>
   /** Maps part of a region. @throws {VfioError} EINVAL */
   mmap?(
     region: number,

@@ -1,11 +1,12 @@
 /** vfio-pci as a device driver: the native one over a simulated function, in the shape that every driver has. */
 import { isErrno, VfioError } from '../errors.ts'
-import type { NativeIrqFd, NativePciFunction, NativeVfioPci } from '../native/addon.ts'
+import type { NativePciFunction, NativeVfioPci } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
-import { status, syscall } from '../native/syscall.ts'
+import { syscall } from '../native/syscall.ts'
 import { nativeDma } from './dma.ts'
 import type { HotResetProvider } from './hot-reset.ts'
-import { checkIrqSet } from './irq-set.ts'
+import { lookedUp, nativeEvent, nativeIrqSet } from './native-events.ts'
+import { regionMapping } from './native-mapping.ts'
 import { matchPciName } from './pci-name.ts'
 import { accessRefusal, irqRefusal, mapRefusal, noIrq, noRegion, noReset } from './pci-refusal.ts'
 import type {
@@ -14,7 +15,6 @@ import type {
   EventTarget64,
   FeatureDescriptors,
   IoctlArgument,
-  IrqEventFds,
   IrqInfo,
   IrqSetRequest,
   RegionInfo,
@@ -72,14 +72,11 @@ export class VfioPciOps implements VfioDeviceOps {
   }
 
   setIrqs(request: IrqSetRequest): void {
-    const { argsz, flags, index, start, count } = request
-    const payload = checkIrqSet(request, this.#irqCount(index), this.getInfo().numIrqs)
-    const header = { argsz, flags, index, start, count }
-    const bools = payload.bools.length > 0 ? { bools: payload.bools } : {}
-    const eventfds = payload.eventfds === undefined ? {} : { eventfds: nativeEvents(payload.eventfds) }
+    const { index } = request
+    const native = nativeIrqSet(request, this.#irqCount(index), this.getInfo().numIrqs)
     syscall(
       'VFIO_DEVICE_SET_IRQS',
-      () => this.native.setIrqs({ ...header, ...bools, ...eventfds }),
+      () => this.native.setIrqs(native),
       (code) => irqRefusal(code, index),
     )
   }
@@ -112,23 +109,7 @@ export class VfioPciOps implements VfioDeviceOps {
       () => this.native.mmap(region, offset, length, access),
       (code) => mapRefusal(code, this.native, region, offset),
     )
-    return {
-      length,
-      // Memory that begins in the middle of the mapping's object cannot stand for it.
-      memory: mapping.memory,
-      memoryOffset: BigInt(mapping.memoryOffset),
-      read: (at, width) => {
-        const bytes = new Uint8Array(8)
-        status(mapping.read(at, bytes.subarray(0, width)), 'read', { address: at })
-        return new DataView(bytes.buffer).getBigUint64(0, true)
-      },
-      write: (at, width, value) => {
-        const bytes = new Uint8Array(8)
-        new DataView(bytes.buffer).setBigUint64(0, value, true)
-        status(mapping.write(at, bytes.subarray(0, width)), 'write', { address: at })
-      },
-      close: () => mapping.close(),
-    }
+    return regionMapping(mapping, length)
   }
 
   ioeventfd(width: 1 | 2 | 4 | 8, offset: bigint, data: bigint, lookup: (() => EventTarget64) | undefined): void {
@@ -166,31 +147,4 @@ export class VfioPciOps implements VfioDeviceOps {
       throw error
     }
   }
-}
-
-/** Looks the entries up; one that fails says so where the driver reaches it. */
-function nativeEvents(events: IrqEventFds): NativeIrqFd[] {
-  return Array.from({ length: events.length }, (_, i) => {
-    const fd = events.fd(i)
-    if (fd === -1) return null
-    if (fd < 0) return fd
-    return lookedUp(() => events.get(i))
-  })
-}
-
-/** An event, or the errno with which looking it up fails. */
-function lookedUp(lookup: () => EventTarget64): NativeIrqFd {
-  try {
-    return nativeEvent(lookup())
-  } catch (error) {
-    if (isErrno(error)) return { errno: error.code }
-    throw error
-  }
-}
-
-function nativeEvent(event: EventTarget64) {
-  if (event.native === undefined) {
-    throw new VfioError('EINVAL', 'VFIO_DEVICE_SET_IRQS', { reason: 'a native device needs native events' })
-  }
-  return event.native
 }

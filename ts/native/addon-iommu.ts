@@ -141,6 +141,9 @@ export interface NativeDma {
   pinPages(iova: U64, pages: number, access: number): NativeStatus
   /** `vfio_unpin_pages`. 0, or EINVAL. */
   unpinPages(iova: U64, pages: number): NativeStatus
+  /** Promise forms, which reach memory by message too; they reject with the codes of {@link read} and {@link write}, or ECANCELED. */
+  submitRead(iova: U64, length: number): Promise<Uint8Array>
+  submitWrite(iova: U64, from: Uint8Array): Promise<void>
   /** A number by which another Worker of this process gets the same view ({@link NativeDmaClass.adopt}). */
   share(): bigint
 }

@@ -1,6 +1,16 @@
-/** The part of the addon that is vfio-user: devices served to other processes. See `addon.ts` for its manners. */
+/** The part of the addon that is vfio-user: devices served to other processes, and theirs. See `addon.ts` for its manners. */
+import type { U64 } from '../shape.ts'
 import type { NativeDma } from './addon-iommu.ts'
-import type { NativeEventFd, NativeVfioPci } from './addon-pci.ts'
+import type { NativeMemory } from './addon-memory.ts'
+import type {
+  NativeDeviceInfo,
+  NativeEventFd,
+  NativeIrqInfo,
+  NativeIrqSet,
+  NativeRegionInfo,
+  NativeRegionMapping,
+  NativeVfioPci,
+} from './addon-pci.ts'
 
 /** Settings of a vfio-user server; see `ServeOptions`. */
 export interface NativeServeSettings {
@@ -59,3 +69,72 @@ export interface NativeServerClass {
   /** `native`: the device itself, where it is native; then only `open` and `close` come as requests. @throws what listening is refused with */
   start(path: string, settings: NativeServeSettings, wake: () => void, native?: NativeVfioPci): NativeServer
 }
+
+/** A part of memory to lend to a remote device; `access` is `DMA_READ | DMA_WRITE`. */
+export interface NativeLoan {
+  iova: U64
+  memory: NativeMemory
+  offset: U64
+  length: U64
+  access: number
+  /** By messages even where the memory has a descriptor. */
+  byMessage: boolean
+}
+
+/** A register of a remote device that is written by signalling an event. */
+export interface NativeDoorbell {
+  offset: bigint
+  /** Bytes of the write; 0: any. */
+  width: number
+  /** The value; absent: any. */
+  value?: bigint
+}
+
+/**
+ * A device behind a socket. `submit…` give promises, which reject with errors whose `code` is the errno's name; the others wait
+ * for the server on this thread and answer EDEADLK where this very thread emulates the device. All may answer ENOTCONN the
+ * connection has ended, ETIMEDOUT, EPROTO the server makes no sense, and what the server refuses with.
+ */
+export interface NativeRemoteDevice {
+  /** Whether the connection stands, as far as is known. */
+  readonly isOpen: boolean
+  /** Runs once the connection has ended, at a turn of this thread's loop. It does not keep the loop alive. */
+  watchEnd(ended: () => void): void
+  /** Why the connection has ended; undefined: it has not, or was closed here. */
+  endReason(): string | undefined
+  getInfo(): NativeDeviceInfo
+  getRegionInfo(index: number): NativeRegionInfo
+  getIrqInfo(index: number): NativeIrqInfo
+  /** Maps memory behind a region. @throws EINVAL the server gave no descriptor for it */
+  mmap(region: number, offset: U64, length: U64): NativeRegionMapping
+  setIrqs(request: NativeIrqSet): void
+  submitIrqs(request: NativeIrqSet): Promise<void>
+  reset(): void
+  submitReset(): Promise<void>
+  read(region: number, offset: U64, length: number): Uint8Array
+  submitRead(region: number, offset: U64, length: number): Promise<Uint8Array>
+  write(region: number, offset: U64, from: Uint8Array): void
+  submitWrite(region: number, offset: U64, from: Uint8Array): Promise<void>
+  /** @throws EINVAL empty, wrapping or misaligned; EFAULT outside the memory, or memory of this thread only; EEXIST */
+  dmaMap(loan: NativeLoan): void
+  submitDmaMap(loan: NativeLoan): Promise<void>
+  /** @throws EINVAL empty, wrapping or misaligned */
+  dmaUnmap(iova: U64, length: U64): void
+  submitDmaUnmap(iova: U64, length: U64): Promise<void>
+  /** `VFIO_MIGRATION_*` of a device that migrates. */
+  migrationFlags(): bigint | undefined
+  /** Whether the server logs the pages that the device writes. */
+  logsDma(): boolean
+  doorbells(region: number): NativeDoorbell[]
+  /** The event of the `at`th doorbell. @throws EINVAL there is none */
+  doorbellEvent(region: number, at: number): NativeEventFd
+  /** `VFIO_DEVICE_FEATURE` with the payload `data`; the answer's payload has at most `room` bytes. @throws EMSGSIZE it has more */
+  feature(flags: number, data: Uint8Array, room: number): Uint8Array
+  migrationRead(size: number): Uint8Array
+  migrationWrite(data: Uint8Array): void
+  /** Idempotent. */
+  close(): void
+}
+
+/** Connects to the server at `path`; `patience` is how many milliseconds it may take over a reply. */
+export type NativeConnect = (path: string, patience: number) => Promise<NativeRemoteDevice>

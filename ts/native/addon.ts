@@ -20,7 +20,7 @@ import type {
   NativeVfioPci,
   NativeVfioPciOptions,
 } from './addon-pci.ts'
-import type { NativeServerClass } from './addon-user.ts'
+import type { NativeConnect, NativeServerClass } from './addon-user.ts'
 
 export * from './addon-iommu.ts'
 export * from './addon-memory.ts'
@@ -43,3 +43,4 @@ export interface Addon {
   /** Panics inside Rust, to prove that a panic becomes an exception. */
   debugPanic(message: string): never
 }
+  readonly connectDevice: NativeConnect

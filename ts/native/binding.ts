@@ -60,6 +60,47 @@ export interface BindingServer {
 }
 
 /** Owner of an event counter. */
+/** Owner of a connection to a vfio-user server; null stands for nothing. */
+export interface BindingRemoteDevice {
+  readonly isOpen: boolean
+  watchEnd(ended: () => void): void
+  endReason(): string | null
+  getInfo(): NativeDeviceInfo
+  getRegionInfo(index: number): NativeRegionInfo
+  getIrqInfo(index: number): NativeIrqInfo
+  mmap(region: number, offset: bigint, length: bigint): BindingRegionMapping
+  setIrqs(request: BindingIrqRequest): void
+  submitIrqs(request: BindingIrqRequest): Promise<void>
+  reset(): void
+  submitReset(): Promise<void>
+  read(region: number, offset: bigint, length: number): Uint8Array
+  submitRead(region: number, offset: bigint, length: number): Promise<Uint8Array>
+  write(region: number, offset: bigint, from: Uint8Array): void
+  submitWrite(region: number, offset: bigint, from: Uint8Array): Promise<void>
+  dmaMap(...loan: BindingLoan): void
+  submitDmaMap(...loan: BindingLoan): Promise<void>
+  dmaUnmap(iova: bigint, length: bigint): void
+  submitDmaUnmap(iova: bigint, length: bigint): Promise<void>
+  migrationFlags(): bigint | null
+  logsDma(): boolean
+  doorbells(region: number): { offset: bigint; width: number; value: bigint | null }[]
+  doorbellEvent(region: number, at: number): BindingEventFd
+  feature(flags: number, data: Uint8Array, room: number): Uint8Array
+  migrationRead(size: number): Uint8Array
+  migrationWrite(data: Uint8Array): void
+  close(): void
+}
+
+/** Address, handle of the memory, offset, length, access, by message. */
+export type BindingLoan = [
+  iova: bigint,
+  memory: number,
+  offset: bigint,
+  length: bigint,
+  access: number,
+  byMessage: boolean,
+]
+
 export interface BindingEventFd {
   readonly handle: number
   fd(): number
@@ -89,6 +130,8 @@ export interface BindingDma {
   readonly handle: number
   readonly name: string
   share(): bigint
+  submitRead(iova: bigint, length: number): Promise<Uint8Array>
+  submitWrite(iova: bigint, from: Uint8Array): Promise<void>
   close(): void
 }
 
@@ -162,6 +205,17 @@ export interface BindingRegionMapping {
 export type BindingIrqFd = number
 
 /** Owner of a binding of vfio-pci. */
+/** An interrupt request. */
+export interface BindingIrqRequest {
+  argsz: number
+  flags: number
+  index: number
+  start: number
+  count: number
+  bools?: Uint8Array
+  events?: BindingIrqFd[]
+}
+
 export interface BindingVfioPci {
   readonly handle: number
   openDevice(dma: number | undefined): void
@@ -169,15 +223,7 @@ export interface BindingVfioPci {
   getInfo(): NativeDeviceInfo
   getRegionInfo(index: number): NativeRegionInfo
   getIrqInfo(index: number): NativeIrqInfo
-  setIrqs(request: {
-    argsz: number
-    flags: number
-    index: number
-    start: number
-    count: number
-    bools?: Uint8Array
-    events?: BindingIrqFd[]
-  }): void
+  setIrqs(request: BindingIrqRequest): void
   reset(): void
   mmap(region: number, offset: bigint, length: bigint): BindingRegionMapping
   deviceFeature(
@@ -219,6 +265,7 @@ export interface BindingClasses {
     start(path: string, settings: NativeServeSettings, wake: () => void, native: number | undefined): BindingServer
   }
   NativeType1: new (v2: boolean, entryLimit: number) => BindingType1
+  connectDevice(path: string, patience: number): Promise<BindingRemoteDevice>
   NativeDma: { adopt(token: bigint): BindingDma }
   makeNvme(identity: BindingPciIdentity, settings: BindingNvmeSettings): BindingPciFunction
   makeTestdev(identity: BindingPciIdentity): BindingPciFunction

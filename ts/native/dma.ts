@@ -1,6 +1,6 @@
 /** Native views of memory as callers see them. */
 import { invalidArgType, outOfRange } from '../errors.ts'
-import { u64, type U64 } from '../shape.ts'
+import { bytes, u32, u64, type U64 } from '../shape.ts'
 import { DMA_READ, DMA_WRITE, type NativeDma, type NativeDmaClass } from './addon.ts'
 import type { Binding, BindingDma } from './binding.ts'
 
@@ -119,6 +119,14 @@ export class DmaHandle implements NativeDma {
 
   unpinPages(iova: U64, pages: number): number {
     return this.#raw.dmaUnpinPages(this.#handle, iova, pages)
+  }
+
+  submitRead(iova: U64, length: number): Promise<Uint8Array> {
+    return this.#owner.submitRead(u64(iova, 'iova'), u32(length, 'length'))
+  }
+
+  submitWrite(iova: U64, from: Uint8Array): Promise<void> {
+    return this.#owner.submitWrite(u64(iova, 'iova'), bytes(from, 'from'))
   }
 
   share(): bigint {

@@ -14,6 +14,7 @@ import { memoryClass } from './memory.ts'
 import { pciFunctionClass } from './pci-function.ts'
 import { serverClass } from './server.ts'
 import { target } from './target.ts'
+import { connector } from './remote.ts'
 import { Type1Handle } from './type1.ts'
 import { VfioPciHandle } from './vfio-pci.ts'
 
@@ -55,6 +56,7 @@ function makeAddon(binding: Binding): Addon {
     debugPanic: (message: string) => binding.debugPanic(message),
   }
 }
+    connectDevice: connector(binding),
 
 /** The engine's own getter, taken before the program could replace it. */
 function wasmBufferGetter(): (() => unknown) | undefined {

@@ -10,10 +10,23 @@ export function syscall<T>(name: string, fn: () => T, details: Details = {}): T 
   try {
     return fn()
   } catch (cause) {
-    if (cause instanceof VfioError || !isErrno(cause)) throw cause
-    const known = typeof details === 'function' ? details(cause.code) : details
-    throw new VfioError(cause.code, name, { ...known, cause })
+    throw translated(cause, name, details)
   }
+}
+
+/** Waits for what `start`, a native call, promises. @throws {VfioError} by rejection, where the native call refuses */
+export async function later<T>(name: string, start: () => Promise<T>, details: Details = {}): Promise<T> {
+  try {
+    return await start()
+  } catch (cause) {
+    throw translated(cause, name, details)
+  }
+}
+
+function translated(cause: unknown, name: string, details: Details): unknown {
+  if (cause instanceof VfioError || !isErrno(cause)) return cause
+  const known = typeof details === 'function' ? details(cause.code) : details
+  return new VfioError(cause.code, name, { ...known, cause })
 }
 
 /** Passes the value of a native status on. @throws {VfioError} where it is a negated errno */

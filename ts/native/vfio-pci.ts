@@ -16,7 +16,7 @@ import type {
   NativeVfioPci,
   NativeVfioPciOptions,
 } from './addon.ts'
-import type { Binding, BindingIrqFd, BindingVfioPci } from './binding.ts'
+import type { Binding, BindingIrqFd, BindingIrqRequest, BindingVfioPci } from './binding.ts'
 import { DmaHandle } from './dma.ts'
 import { EventFdHandle } from './event-fd.ts'
 import { PciFunctionHandle } from './pci-function.ts'
@@ -70,18 +70,7 @@ export class VfioPciHandle implements NativeVfioPci {
   }
 
   setIrqs(request: NativeIrqSet): void {
-    const { bools, eventfds } = request
-    if (bools !== undefined && !(bools instanceof Uint8Array)) throw invalidArgType('bools', 'a Uint8Array', bools)
-    if (eventfds !== undefined && !Array.isArray(eventfds)) throw invalidArgType('eventfds', 'an array', eventfds)
-    this.#owner.setIrqs({
-      argsz: u32(request.argsz, 'argsz'),
-      flags: u32(request.flags, 'flags'),
-      index: u32(request.index, 'index'),
-      start: u32(request.start, 'start'),
-      count: u32(request.count, 'count'),
-      ...(bools === undefined ? {} : { bools }),
-      ...(eventfds === undefined ? {} : { events: eventfds.map(entryOf) }),
-    })
+    this.#owner.setIrqs(irqRequest(request))
   }
 
   reset(): void {
@@ -138,6 +127,22 @@ export class VfioPciHandle implements NativeVfioPci {
   close(): void {
     this.#handle = 0
     this.#owner.close()
+  }
+}
+
+/** A request as the binding takes it. */
+export function irqRequest(request: NativeIrqSet): BindingIrqRequest {
+  const { bools, eventfds } = request
+  if (bools !== undefined && !(bools instanceof Uint8Array)) throw invalidArgType('bools', 'a Uint8Array', bools)
+  if (eventfds !== undefined && !Array.isArray(eventfds)) throw invalidArgType('eventfds', 'an array', eventfds)
+  return {
+    argsz: u32(request.argsz, 'argsz'),
+    flags: u32(request.flags, 'flags'),
+    index: u32(request.index, 'index'),
+    start: u32(request.start, 'start'),
+    count: u32(request.count, 'count'),
+    ...(bools === undefined ? {} : { bools }),
+    ...(eventfds === undefined ? {} : { events: eventfds.map(entryOf) }),
   }
 }
 

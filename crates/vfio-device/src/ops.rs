@@ -11,15 +11,19 @@ mod irq_set;
 mod mapping;
 
 use std::sync::Arc;
+use std::thread::ThreadId;
 
 use vfio_iommu::{DmaSpace, IovaRange};
 use vfio_uapi::Errno;
+use vfio_uapi::vfio::region::VFIO_REGION_INFO_FLAG_MMAP;
+
+use crate::pci::Doorbell;
 
 pub use completion::{Completion, complete};
 pub use feature::{FeatureAnswer, FeatureArgument, FeatureFlags, FeatureStep};
 pub use info::{DeviceInfo, InfoCapability, IrqInfo, RegionInfo};
 pub use irq_set::{IrqData, IrqFd, IrqHeader, IrqPayload, IrqSet};
-pub use mapping::{MappedRegion, RegionMapping};
+pub use mapping::{MappedRegion, RegionMapping, RegionMemory};
 
 /// Registers an eventfd that writes to a region when it is signalled (`VFIO_DEVICE_IOEVENTFD`).
 #[derive(Debug, Clone)]
@@ -137,6 +141,31 @@ pub trait VfioDeviceOps: Send + Sync {
         Err(Errno::EINVAL)
     }
 
+    /// Lists the parts of a region that are plain memory, for users that map them or reach them without the device. The default
+    /// is all of a region that can be mapped as memory.
+    fn region_memory(&self, region: u32) -> Vec<RegionMemory> {
+        let info = self.region_info(region).unwrap_or_default();
+        if info.flags & VFIO_REGION_INFO_FLAG_MMAP == 0 {
+            return Vec::new();
+        }
+        match self.mmap(region, 0, info.size) {
+            Ok(RegionMapping::Memory { memory, offset, len }) => {
+                vec![RegionMemory { offset: 0, len, memory, memory_offset: offset }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Lists the registers of a region that are written by signalling an event as well.
+    fn doorbells(&self, _region: u32) -> Vec<Doorbell> {
+        Vec::new()
+    }
+
+    /// Tells which thread must be free for the device to answer, where it depends on one.
+    fn runs_on(&self) -> Option<ThreadId> {
+        None
+    }
+
     /// Probes, reads or sets a feature (`VFIO_DEVICE_FEATURE`) that the core leaves to drivers.
     ///
     /// # Errors
@@ -146,6 +175,22 @@ pub trait VfioDeviceOps: Send + Sync {
         _flags: FeatureFlags,
         _argument: &dyn FeatureArgument,
     ) -> Result<FeatureAnswer, Errno> {
+        Err(Errno::ENOTTY)
+    }
+
+    /// Reads up to `size` bytes of the device's state, which is being saved; fewer are the last.
+    ///
+    /// # Errors
+    /// `ENOTTY` by default; `EBADF` the state is not being saved.
+    fn migration_read(&self, _size: usize) -> Result<Vec<u8>, Errno> {
+        Err(Errno::ENOTTY)
+    }
+
+    /// Writes a part of the device's state, which is being restored.
+    ///
+    /// # Errors
+    /// `ENOTTY` by default; `EBADF` the state is not being restored; what the driver refuses the data with.
+    fn migration_write(&self, _data: &[u8]) -> Result<(), Errno> {
         Err(Errno::ENOTTY)
     }
 

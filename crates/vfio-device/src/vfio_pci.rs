@@ -27,6 +27,7 @@ mod virqfd;
 
 use std::fmt;
 use std::sync::Arc;
+use std::thread::ThreadId;
 
 use parking_lot::{Mutex, RwLock};
 use vfio_iommu::DmaSpace;
@@ -36,9 +37,9 @@ use vfio_uapi::vfio::pci::{VFIO_PCI_NUM_IRQS, VFIO_PCI_NUM_REGIONS};
 
 use crate::ops::{
     Completion, DeviceInfo, FeatureAnswer, FeatureArgument, FeatureFlags, InfoCapability, IoEventFd,
-    IrqHeader, IrqInfo, IrqPayload, IrqSet, RegionInfo, RegionMapping, VfioDeviceOps,
+    IrqHeader, IrqInfo, IrqPayload, IrqSet, RegionInfo, RegionMapping, RegionMemory, VfioDeviceOps,
 };
-use crate::pci::PciFunction;
+use crate::pci::{Doorbell, PciFunction};
 pub use dma_buf::DmaBuf;
 pub use hot_reset::hot_reset;
 use low_power::Awake;
@@ -227,6 +228,20 @@ impl VfioDeviceOps for VfioPci {
 
     fn mmap(&self, region: u32, offset: u64, len: u64) -> Result<RegionMapping, Errno> {
         self.session()?.mmap(region, offset, len)
+    }
+
+    /// Lists what lies in memory BARs, page by page.
+    fn region_memory(&self, region: u32) -> Vec<RegionMemory> {
+        self.session().map_or_else(|_| Vec::new(), |session| session.region_memory(region))
+    }
+
+    fn doorbells(&self, region: u32) -> Vec<Doorbell> {
+        let bar = usize::try_from(region).ok().and_then(|index| self.function.bar(index));
+        bar.map_or_else(Vec::new, |bar| bar.doorbells.clone())
+    }
+
+    fn runs_on(&self) -> Option<ThreadId> {
+        self.function.model().runs_on()
     }
 
     fn device_feature(

@@ -5,16 +5,19 @@ use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use napi::Env;
 use napi::bindgen_prelude::BigInt;
 use napi_derive::napi;
 use vfio_iommu::type1::{DeviceId, Type1};
-use vfio_iommu::{DmaSpace, FaultLog};
+use vfio_iommu::{DmaFault, DmaSpace, FaultLog};
 use vfio_uapi::Errno;
 
 use crate::errno::{Result, throw};
 use crate::handles::Handle;
+use crate::js_bytes::JsBytes;
 use crate::numbers::u64;
 use crate::object::{DmaView, Object};
+use crate::promise::{JsPromise, promise};
 use crate::shared_objects;
 
 /// What one device sees of memory.
@@ -73,6 +76,11 @@ impl NativeDma {
         Self::wrap(space, name, Some(Opened::Flag(open)), Some(faults))
     }
 
+    /// Wraps a view that is not closed with this object, whose refusals are logged.
+    pub(crate) fn logged(space: Arc<dyn DmaSpace>, name: String, faults: Arc<FaultLog>) -> Result<Self> {
+        Self::wrap(space, name, None, Some(faults))
+    }
+
     /// Wraps a view that is not closed with this object: that of a function, or a client's memory.
     pub(crate) fn view(space: Arc<dyn DmaSpace>, name: String) -> Result<Self> {
         Self::wrap(space, name, None, None)
@@ -86,6 +94,11 @@ impl NativeDma {
     ) -> Result<Self> {
         let handle = Handle::new(Object::Dma(DmaView { space: space.clone(), faults })).map_err(throw)?;
         Ok(Self { name, open: RefCell::new(Some(Open { space, handle, device })) })
+    }
+
+    fn space(&self) -> Result<Arc<dyn DmaSpace>> {
+        let space = self.open.borrow().as_ref().map(|open| open.space.clone());
+        space.ok_or_else(|| throw(Errno::EBADF))
     }
 }
 
@@ -113,9 +126,31 @@ impl NativeDma {
     /// Leaves the view for another thread to adopt.
     #[napi(catch_unwind)]
     pub fn share(&self) -> Result<BigInt> {
-        let space = self.open.borrow().as_ref().map(|open| open.space.clone());
-        let space = space.ok_or_else(|| throw(Errno::EBADF))?;
-        Ok(shared_objects::share_dma(space, self.name.clone()).into())
+        Ok(shared_objects::share_dma(self.space()?, self.name.clone()).into())
+    }
+
+    /// Reads memory of any kind; the promise is kept when its owner has answered.
+    #[napi(catch_unwind)]
+    pub fn submit_read(&self, env: Env, iova: BigInt, length: u32) -> Result<JsPromise> {
+        let (space, iova) = (self.space()?, u64(&iova, "iova")?);
+        let (deferred, promise) = promise(env)?;
+        let done = move |read: std::result::Result<Vec<u8>, DmaFault>| {
+            deferred.settle(read.map(|bytes| || JsBytes(bytes)).map_err(|fault| fault.errno()));
+        };
+        space.submit_read(iova, length as usize, Box::new(done));
+        Ok(promise)
+    }
+
+    /// Writes memory of any kind; the promise is kept when its owner has answered.
+    #[napi(catch_unwind)]
+    pub fn submit_write(&self, env: Env, iova: BigInt, data: JsBytes) -> Result<JsPromise> {
+        let (space, iova) = (self.space()?, u64(&iova, "iova")?);
+        let (deferred, promise) = promise(env)?;
+        let done = move |written: std::result::Result<(), DmaFault>| {
+            deferred.settle(written.map(|()| || ()).map_err(|fault| fault.errno()));
+        };
+        space.submit_write(iova, data.0, Box::new(done));
+        Ok(promise)
     }
 
     /// Closes the device whose view it is.

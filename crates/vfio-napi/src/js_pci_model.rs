@@ -4,6 +4,7 @@
 //! accesses that may be answered later. JavaScript tells by `false` that an access failed.
 
 use std::sync::Arc;
+use std::thread::ThreadId;
 
 use parking_lot::RwLock;
 use vfio_device::ops::Completion;
@@ -87,6 +88,12 @@ impl PciModel for JsPciModel {
         if let Some(written) = self.pick(|functions| &functions.config_written) {
             written.invoke(&[Argument::U32(offset.into()), Argument::U32(len as u32)]);
         }
+    }
+
+    fn runs_on(&self) -> Option<ThreadId> {
+        let functions = self.functions.read();
+        let any = functions.read.as_ref().or(functions.write.as_ref());
+        any.map(|callback| callback.realm().thread())
     }
 
     fn reset(&self, _kind: ResetKind) {

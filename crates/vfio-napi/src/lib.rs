@@ -28,6 +28,7 @@ mod pci_description;
 mod pci_function;
 mod pci_models;
 mod raw;
+mod promise;
 mod realm;
 mod region_mapping;
 mod shared_objects;

@@ -105,6 +105,11 @@ impl Realm {
         thread::current().id() == self.thread && *self.alive.read()
     }
 
+    /// Returns the thread of the environment.
+    pub(crate) fn thread(&self) -> ThreadId {
+        self.thread
+    }
+
     /// Returns the environment, for use on its thread while [`is_here`](Self::is_here).
     pub(crate) fn env(&self) -> napi_env {
         self.env

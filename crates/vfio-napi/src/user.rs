@@ -3,6 +3,8 @@
 //! A device that is emulated in JavaScript is called through a [`mailbox`]: threads of the server put requests in,
 //! JavaScript takes them out at a turn of its loop and answers when it likes. Nothing waits on the JavaScript thread.
 
+mod description;
+mod local;
 mod mailbox;
 mod remote;
 mod served_device;

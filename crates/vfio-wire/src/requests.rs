@@ -1,9 +1,9 @@
 //! Requests of ours that wait for the peer's reply: ids, replies by id, and the end of the connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use vfio_uapi::Errno;
@@ -21,8 +21,9 @@ pub(crate) type Answer = Result<Frame, Errno>;
 pub(crate) type Completion = Box<dyn FnOnce(Answer) + Send>;
 
 /// Matches replies to requests. The thread that receives hands replies in; any thread sends.
-#[derive(Default)]
 pub(crate) struct Requests {
+    /// How long the peer may take over a reply.
+    patience: Duration,
     pending: Mutex<Pending>,
 }
 
@@ -30,10 +31,25 @@ pub(crate) struct Requests {
 struct Pending {
     next: u16,
     ended: bool,
-    by_id: HashMap<u16, (u16, Completion)>,
+    by_id: HashMap<u16, Waiting>,
+    /// When each request was sent, oldest first; those that were answered in the meantime too.
+    by_age: VecDeque<(Instant, u16, u64)>,
+    sent: u64,
+}
+
+struct Waiting {
+    command: u16,
+    /// Counts the requests, of which several bear the same id in the course of time.
+    number: u64,
+    /// None: nobody waits any more, but the reply may still come.
+    done: Option<Completion>,
 }
 
 impl Requests {
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self { patience, pending: Mutex::default() }
+    }
+
     /// Sends a request; `done` runs with the reply, on the thread that receives, or at once with the refusal:
     /// `EAGAIN` too many are under way, `ENOTCONN` the connection has ended.
     pub(crate) fn submit(
@@ -51,16 +67,14 @@ impl Requests {
                 drop(pending);
                 return done(Err(errno));
             }
-            let id = pending.free_id();
-            pending.by_id.insert(id, (command, done));
-            id
+            pending.insert(command, done)
         };
         let message = Header::message(id, command, Kind::Request { no_reply: false }, body);
         if socket.send(&message, fds).is_err() {
             // The receiving thread will notice too, and end the others.
             socket.shut_down();
             let waiting = self.pending.lock().by_id.remove(&id);
-            if let Some((_, done)) = waiting {
+            if let Some(done) = waiting.and_then(|waiting| waiting.done) {
                 done(Err(Errno::ENOTCONN));
             }
         }
@@ -70,17 +84,10 @@ impl Requests {
     ///
     /// # Errors
     /// What the peer refuses with; `EAGAIN`, `ENOTCONN` as for [`submit`](Self::submit); `ETIMEDOUT`.
-    pub(crate) fn call(
-        &self,
-        socket: &Socket,
-        command: u16,
-        body: &[u8],
-        fds: &[BorrowedFd<'_>],
-        patience: Duration,
-    ) -> Answer {
+    pub(crate) fn call(&self, socket: &Socket, command: u16, body: &[u8], fds: &[BorrowedFd<'_>]) -> Answer {
         let (sender, receiver): (SyncSender<Answer>, Receiver<Answer>) = sync_channel(1);
         self.submit(socket, command, body, fds, Box::new(move |answer| drop(sender.send(answer))));
-        receiver.recv_timeout(patience).unwrap_or(Err(Errno::ETIMEDOUT))
+        receiver.recv_timeout(self.patience).unwrap_or(Err(Errno::ETIMEDOUT))
     }
 
     /// Hands a reply in.
@@ -91,7 +98,7 @@ impl Requests {
         let done = {
             let mut pending = self.pending.lock();
             match pending.by_id.remove(&frame.header.id) {
-                Some((command, done)) if command == frame.header.command => done,
+                Some(waiting) if waiting.command == frame.header.command => waiting.done,
                 Some(other) => {
                     pending.by_id.insert(frame.header.id, other);
                     return Err(Errno::EPROTO);
@@ -99,6 +106,7 @@ impl Requests {
                 None => return Err(Errno::EPROTO),
             }
         };
+        let Some(done) = done else { return Ok(()) };
         done(match frame.header.kind {
             Kind::Reply { error: None } => Ok(frame),
             Kind::Reply { error: Some(code) } => Err(peer_errno(code)),
@@ -107,9 +115,33 @@ impl Requests {
         Ok(())
     }
 
+    /// Ends requests whose replies are overdue with `ETIMEDOUT`; returns when the next one will be.
+    pub(crate) fn expire(&self) -> Option<Instant> {
+        let mut overdue = Vec::new();
+        let next = {
+            let pending = &mut *self.pending.lock();
+            loop {
+                let Some((sent, id, number)) = pending.by_age.front().copied() else { break None };
+                let waiting = pending.by_id.get_mut(&id).filter(|waiting| waiting.number == number);
+                let done = waiting.map(|waiting| &mut waiting.done).filter(|done| done.is_some());
+                if let Some(done) = done {
+                    if sent.elapsed() < self.patience {
+                        break Some(sent + self.patience);
+                    }
+                    overdue.extend(done.take());
+                }
+                pending.by_age.pop_front();
+            }
+        };
+        for done in overdue {
+            done(Err(Errno::ETIMEDOUT));
+        }
+        next
+    }
+
     /// Tells whether a reply is being waited for.
     pub(crate) fn waiting(&self) -> bool {
-        !self.pending.lock().by_id.is_empty()
+        self.pending.lock().by_id.values().any(|waiting| waiting.done.is_some())
     }
 
     /// Tells whether the connection has ended.
@@ -122,7 +154,8 @@ impl Requests {
         let waiting: Vec<Completion> = {
             let mut pending = self.pending.lock();
             pending.ended = true;
-            pending.by_id.drain().map(|(_, (_, done))| done).collect()
+            pending.by_age.clear();
+            pending.by_id.drain().filter_map(|(_, waiting)| waiting.done).collect()
         };
         for done in waiting {
             done(Err(Errno::ENOTCONN));
@@ -131,6 +164,27 @@ impl Requests {
 }
 
 impl Pending {
+    fn insert(&mut self, command: u16, done: Completion) -> u16 {
+        let id = self.free_id();
+        self.sent += 1;
+        self.by_id.insert(id, Waiting { command, number: self.sent, done: Some(done) });
+        // Most are answered long before they are looked at again; those need not be remembered.
+        while self.by_age.front().is_some_and(|(_, id, number)| !self.waits(*id, *number)) {
+            self.by_age.pop_front();
+        }
+        self.by_age.push_back((Instant::now(), id, self.sent));
+        if self.by_age.len() > 4 * MAX_PENDING {
+            let by_id = &self.by_id;
+            self.by_age
+                .retain(|(_, id, number)| by_id.get(id).is_some_and(|waiting| waiting.number == *number));
+        }
+        id
+    }
+
+    fn waits(&self, id: u16, number: u64) -> bool {
+        self.by_id.get(&id).is_some_and(|waiting| waiting.number == number && waiting.done.is_some())
+    }
+
     fn free_id(&mut self) -> u16 {
         // Ends: far fewer are pending than there are ids.
         loop {

@@ -21,6 +21,29 @@ pub trait MappedRegion: Send + Sync {
     fn store(&self, offset: u64, from: &[u8]) -> Result<(), Errno>;
 }
 
+/// Places memory into a region.
+#[derive(Debug, Clone)]
+pub struct RegionMemory {
+    /// First byte within the region.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Where they are.
+    pub memory: Memory,
+    /// First byte within the memory.
+    pub memory_offset: u64,
+}
+
+impl RegionMemory {
+    /// Finds a range of the region in the memory, if it lies there as a whole.
+    #[must_use]
+    pub fn find(&self, offset: u64, len: u64) -> Option<u64> {
+        let within = offset.checked_sub(self.offset)?;
+        let end = within.checked_add(len)?;
+        (end <= self.len).then(|| self.memory_offset + within)
+    }
+}
+
 /// Stands for a part of a region in a program's address space.
 #[derive(Clone)]
 pub enum RegionMapping {

@@ -1,5 +1,7 @@
 //! The interface between a function and what emulates it.
 
+use std::thread::ThreadId;
+
 use vfio_uapi::Errno;
 
 use super::reset::ResetKind;
@@ -54,6 +56,11 @@ pub trait PciModel: Send + Sync {
 
     /// Tells that configuration space was written, after the function did what it does by itself.
     fn config_written(&self, _offset: u16, _len: usize) {}
+
+    /// Tells which thread must be free for the model to answer, where it depends on one.
+    fn runs_on(&self) -> Option<ThreadId> {
+        None
+    }
 
     /// Resets the model; the function has reset its own registers.
     fn reset(&self, _kind: ResetKind) {}

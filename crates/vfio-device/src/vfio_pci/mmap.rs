@@ -7,7 +7,7 @@ use vfio_uapi::Errno;
 use vfio_uapi::vfio::pci::VFIO_PCI_ROM_REGION_INDEX;
 
 use super::session::Session;
-use crate::ops::{MappedRegion, RegionMapping};
+use crate::ops::{MappedRegion, RegionMapping, RegionMemory};
 use crate::pci::BarKind;
 
 /// Answers the accesses of a program to a mapped BAR.
@@ -38,6 +38,45 @@ impl Session {
         }
         let region = MappedBar { session: self.this.clone(), bar: region as u8 };
         Ok(RegionMapping::Trapped { region: std::sync::Arc::new(region), offset, len })
+    }
+}
+
+impl Session {
+    /// Lists the memory behind a BAR that can be mapped: whole pages only.
+    pub(super) fn region_memory(&self, region: u32) -> Vec<RegionMemory> {
+        if region >= VFIO_PCI_ROM_REGION_INDEX || !self.can_map(region) {
+            return Vec::new();
+        }
+        let (Some(bar), Some(spec)) = (self.bar(region as usize), self.function.bar(region as usize)) else {
+            return Vec::new();
+        };
+        let in_table = |start: u64, len: u64| {
+            self.msix_table.is_some_and(|table| {
+                u32::from(table.bar) == region && start < table.end && table.start < start + len
+            })
+        };
+        let mut areas = match &spec.kind {
+            BarKind::Model => Vec::new(),
+            BarKind::Memory(memory) => {
+                vec![RegionMemory { offset: 0, len: bar.len, memory: memory.clone(), memory_offset: 0 }]
+            }
+            BarKind::Windows(windows) => windows
+                .iter()
+                .map(|window| RegionMemory {
+                    offset: window.offset,
+                    len: window.len,
+                    memory: window.memory.clone(),
+                    memory_offset: window.memory_offset,
+                })
+                .collect(),
+        };
+        areas.retain(|area| {
+            (area.offset | area.len | area.memory_offset).is_multiple_of(PAGE_SIZE)
+                && !in_table(area.offset, area.len)
+                // Whoever maps a register would not be noticed ringing it.
+                && !spec.doorbells.iter().any(|bell| area.find(bell.offset, 1).is_some())
+        });
+        areas
     }
 }
 

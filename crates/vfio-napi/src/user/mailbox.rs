@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, mpsc};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -58,6 +59,11 @@ impl Mailbox {
     /// Makes a mailbox; `wake` runs on its thread whenever something came into an empty box.
     pub(super) fn new(wake: Arc<Callback>) -> Arc<Self> {
         Arc::new(Self { wake, state: Mutex::default() })
+    }
+
+    /// Returns the thread that answers.
+    pub(super) fn thread(&self) -> ThreadId {
+        self.wake.realm().thread()
     }
 
     /// Puts a request in; `reply` runs on the thread of JavaScript, or here with `ENODEV` when the box is closed.

@@ -1,6 +1,7 @@
 //! A device as its server sees it: opened and closed in JavaScript, and called there or natively.
 
 use std::sync::Arc;
+use std::thread::ThreadId;
 
 use vfio_device::VfioDeviceOps;
 use vfio_device::ops::{
@@ -163,6 +164,13 @@ impl VfioDeviceOps for ServedDevice {
         match &self.native {
             Some(device) => device.mmap(region, offset, len),
             None => Err(Errno::EINVAL),
+        }
+    }
+
+    fn runs_on(&self) -> Option<ThreadId> {
+        match &self.native {
+            Some(device) => device.runs_on(),
+            None => Some(self.mailbox.thread()),
         }
     }
 

@@ -17,6 +17,7 @@ use vfio_iommu::DmaSpace;
 use vfio_uapi::Errno;
 use vfio_wire::server::{Server, ServerEvent, ServerOptions};
 
+use super::local::Local;
 use super::mailbox::{Answer, Mailbox, Request};
 use super::served_device::ServedDevice;
 use crate::dma::NativeDma;
@@ -38,6 +39,9 @@ pub struct NativeServer {
     carried: RefCell<HashMap<u32, Carried>>,
     realm: Arc<Realm>,
     holds_loop: RefCell<bool>,
+    /// Notes which thread must not wait for this server.
+    #[expect(dead_code, reason = "noted until dropped")]
+    local: Option<Local>,
 }
 
 impl RefUnwindSafe for NativeServer {}
@@ -124,7 +128,9 @@ impl NativeServer {
         });
         let native = native.map(device).transpose().map_err(throw)?;
         let served = ServedDevice::new(mailbox.clone(), native);
+        let thread = served.runs_on();
         let server = Server::start(served, Path::new(&path), options(&settings), tell).map_err(throw)?;
+        let local = thread.and_then(|thread| Local::new(Path::new(&path), thread));
         realm.keep_loop();
         Ok(Self {
             server,
@@ -133,6 +139,7 @@ impl NativeServer {
             carried: RefCell::default(),
             realm,
             holds_loop: RefCell::new(true),
+            local,
         })
     }
 

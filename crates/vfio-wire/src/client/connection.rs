@@ -3,14 +3,14 @@
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
 
+use parking_lot::Mutex;
 use vfio_uapi::Errno;
 
 use super::ClientOptions;
 use super::memory::LentMemory;
 use crate::message::{Command, DmaCopy, HEADER_SIZE, Header, Kind};
-use crate::requests::Requests;
+use crate::requests::{Completion, Requests};
 use crate::socket::{Frame, Socket, SocketError};
 use crate::version::{Capabilities, MAJOR, MINOR, Version};
 
@@ -20,7 +20,6 @@ const BODY_HEAD: u64 = 64;
 /// A connection to a server.
 pub(super) struct Connection {
     link: Arc<Link>,
-    patience: Duration,
     /// What the server takes.
     pub(super) server: Capabilities,
 }
@@ -31,7 +30,18 @@ struct Link {
     requests: Requests,
     lent: LentMemory,
     max_transfer: u64,
+    end: Mutex<End>,
 }
+
+/// Whether the connection has ended, and who wants to know.
+#[derive(Default)]
+struct End {
+    reason: Option<String>,
+    told: Vec<EndListener>,
+}
+
+/// Learns why a connection has ended.
+pub(super) type EndListener = Box<dyn FnOnce(&str) + Send>;
 
 impl Connection {
     pub(super) fn start(stream: UnixStream, options: &ClientOptions) -> Result<Arc<Self>, Errno> {
@@ -41,21 +51,44 @@ impl Connection {
         let server = introduce(&socket, options)?;
         let link = Arc::new(Link {
             socket,
-            requests: Requests::default(),
+            requests: Requests::new(options.patience),
             lent: LentMemory::default(),
             max_transfer,
+            end: Mutex::default(),
         });
         let receiving = link.clone();
         std::thread::Builder::new()
             .name("vfio-user client".into())
             .spawn(move || receiving.receive_all())
             .map_err(|error| crate::listener::io_errno(&error))?;
-        Ok(Arc::new(Self { link, patience: options.patience, server }))
+        Ok(Arc::new(Self { link, server }))
     }
 
     /// Sends a request and waits for its reply.
     pub(super) fn call(&self, command: Command, body: &[u8], fds: &[BorrowedFd<'_>]) -> Result<Frame, Errno> {
-        self.link.requests.call(&self.link.socket, command as u16, body, fds, self.patience)
+        self.link.requests.call(&self.link.socket, command as u16, body, fds)
+    }
+
+    /// Sends a request; `done` runs with its reply, on another thread.
+    pub(super) fn submit(&self, command: Command, body: &[u8], fds: &[BorrowedFd<'_>], done: Completion) {
+        self.link.requests.submit(&self.link.socket, command as u16, body, fds, done);
+    }
+
+    /// Returns why the connection has ended, if it has.
+    pub(super) fn end_reason(&self) -> Option<String> {
+        self.link.end.lock().reason.clone()
+    }
+
+    /// Has `told` run once the connection has ended, which may be now.
+    pub(super) fn on_end(&self, told: EndListener) {
+        let reason = {
+            let mut end = self.link.end.lock();
+            match end.reason.clone() {
+                Some(reason) => reason,
+                None => return end.told.push(told),
+            }
+        };
+        told(&reason);
     }
 
     pub(super) fn lent(&self) -> &LentMemory {
@@ -74,8 +107,7 @@ impl Connection {
 
     /// Ends the connection.
     pub(super) fn close(&self) {
-        self.link.socket.shut_down();
-        self.link.requests.end();
+        self.link.finish("closed on this side");
     }
 }
 
@@ -112,17 +144,40 @@ fn introduce(socket: &Socket, options: &ClientOptions) -> Result<Capabilities, E
 
 impl Link {
     fn receive_all(&self) {
-        while let Ok(frame) = self.socket.receive() {
+        let reason = loop {
+            let overdue = self.requests.expire();
+            let frame = match self.socket.receive_before(overdue) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => continue,
+                Err(error) => break error.to_string(),
+            };
             let kept = match frame.header.kind {
                 Kind::Reply { .. } => self.requests.complete(frame).is_ok(),
                 Kind::Request { no_reply } => self.serve(&frame, no_reply),
             };
             if !kept {
-                break;
+                break "the server broke the protocol".into();
             }
-        }
+            if let Err(error) = self.socket.wait_for_room() {
+                break error.to_string();
+            }
+        };
+        self.finish(&reason);
+    }
+
+    /// Ends the connection and tells whoever wants to know, once.
+    fn finish(&self, reason: &str) {
+        let told = {
+            let mut end = self.end.lock();
+            end.reason.get_or_insert_with(|| reason.to_owned());
+            std::mem::take(&mut end.told)
+        };
         self.socket.shut_down();
         self.requests.end();
+        self.lent.clear();
+        for told in told {
+            told(reason);
+        }
     }
 
     /// Answers the server's request; false ends the connection.

@@ -1,22 +1,19 @@
-//! A device in another process, with the face of one in this.
+//! A device in another process: its connection, what it says of itself, and the memory that it is lent.
 
-use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
-use vfio_device::VfioDeviceOps;
-use vfio_device::ops::{
-    DeviceInfo, InfoCapability, IrqData, IrqFd, IrqInfo, IrqSet, RegionInfo, RegionMapping,
-};
+use vfio_device::ops::{Completion, RegionInfo, RegionMemory, complete};
 use vfio_iommu::IovaRange;
 use vfio_memory::{Memory, Prot};
 use vfio_uapi::Errno;
 
-use super::Shared;
-use crate::message::{
-    Command, DeviceInfoBody, DmaMap, DmaUnmap, Fields, IrqInfoBody, RegionAccess, RegionInfoBody, SetIrqsBody,
-};
+use super::ask::{self, Ask};
+use super::connection::Connection;
+use crate::message::{Command, RegionInfoBody};
+use crate::version::Capabilities;
 
 /// Longest capability chain that is asked for.
-const MAX_CHAIN: u32 = 64 << 10;
+const MAX_REPLY: u32 = 64 << 10;
 
 /// A region of a remote device.
 #[derive(Debug, Clone)]
@@ -24,17 +21,17 @@ pub struct RemoteRegion {
     /// What the server says of it.
     pub info: RegionInfo,
     /// Memory behind it, where the server gave a descriptor.
-    pub memory: Option<Memory>,
+    pub memory: Vec<RegionMemory>,
 }
 
 /// A device behind a socket. Clones share the connection, which ends with the last of them.
 #[derive(Clone)]
 pub struct RemoteDevice {
-    connection: Shared,
+    pub(super) connection: Arc<Connection>,
 }
 
 impl RemoteDevice {
-    pub(super) fn new(connection: Shared) -> Self {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
         Self { connection }
     }
 
@@ -49,12 +46,52 @@ impl RemoteDevice {
         self.connection.is_open()
     }
 
+    /// Returns why the connection has ended, if it has.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<String> {
+        self.connection.end_reason()
+    }
+
+    /// Runs `told` with the reason once the connection has ended: now, or on another thread.
+    pub fn on_end(&self, told: impl FnOnce(&str) + Send + 'static) {
+        self.connection.on_end(Box::new(told));
+    }
+
+    /// Returns what the server takes.
+    #[must_use]
+    pub fn server(&self) -> &Capabilities {
+        &self.connection.server
+    }
+
+    /// Sends a request and waits for the answer.
+    ///
+    /// # Errors
+    /// What the server refuses with; `EPROTO` its answer makes no sense; `ENOTCONN`; `ETIMEDOUT`; `EAGAIN` too many
+    /// requests are under way.
+    pub fn call<T>(&self, ask: Ask<T>) -> Result<T, Errno> {
+        let Ask { command, body, beside, read } = ask;
+        read(self.connection.call(command, &body, &beside.fds()?)?)
+    }
+
+    /// Sends a request; `done` gets what [`call`](Self::call) would return, on another thread, or here if that is known
+    /// at once.
+    pub fn submit<T: 'static>(&self, ask: Ask<T>, done: Completion<T>) {
+        let Ask { command, body, beside, read } = ask;
+        match beside.fds() {
+            Ok(fds) => {
+                let answered = Box::new(move |answer: Result<_, Errno>| done(answer.and_then(read)));
+                self.connection.submit(command, &body, &fds, answered);
+            }
+            Err(errno) => done(Err(errno)),
+        }
+    }
+
     /// Lends memory to the device at `iova`: by its descriptor where it has one and `by_message` is false, by messages
     /// otherwise.
     ///
     /// # Errors
-    /// `EINVAL` empty, wrapping or misaligned; `EFAULT` outside the memory; what the server refuses with; `ENOTCONN`,
-    /// `ETIMEDOUT`.
+    /// `EINVAL` empty, wrapping or misaligned; `EFAULT` outside the memory, or memory that only one thread reaches;
+    /// `EEXIST` something is lent there; what the server refuses with; `ENOTCONN`, `ETIMEDOUT`.
     pub fn dma_map(
         &self,
         iova: u64,
@@ -64,61 +101,94 @@ impl RemoteDevice {
         prot: Prot,
         by_message: bool,
     ) -> Result<(), Errno> {
-        let range = IovaRange::sized(iova, len).ok_or(Errno::EINVAL)?;
+        let (range, ask) = self.lend(iova, memory, offset, len, prot, by_message)?;
+        let answer = self.call(ask);
+        if answer.is_err() {
+            self.take_back(range);
+        }
+        answer
+    }
+
+    /// Lends memory as [`dma_map`](Self::dma_map) does, without waiting.
+    pub fn submit_dma_map(
+        &self,
+        iova: u64,
+        memory: &Memory,
+        offset: u64,
+        len: u64,
+        prot: Prot,
+        by_message: bool,
+        done: Completion<()>,
+    ) {
+        let (range, ask) = match self.lend(iova, memory, offset, len, prot, by_message) {
+            Ok(lent) => lent,
+            Err(errno) => return done(Err(errno)),
+        };
+        let device = self.clone();
+        let answered = move |answer: Result<(), Errno>| {
+            if answer.is_err() {
+                device.take_back(range);
+            }
+            done(answer);
+        };
+        self.submit(ask, complete(answered));
+    }
+
+    /// Takes memory back. The server does not reach it by message any more when this returns, even where it refused;
+    /// memory that it has a descriptor of is the server's to let go.
+    ///
+    /// # Errors
+    /// `EINVAL` empty, wrapping or misaligned; what the server refuses with; `ENOTCONN`, `ETIMEDOUT`.
+    pub fn dma_unmap(&self, iova: u64, len: u64) -> Result<(), Errno> {
+        let range = checked(iova, len)?;
+        let answer = self.call(ask::dma_unmap(iova, len));
+        self.take_back(range);
+        answer
+    }
+
+    /// Takes memory back as [`dma_unmap`](Self::dma_unmap) does, without waiting.
+    pub fn submit_dma_unmap(&self, iova: u64, len: u64, done: Completion<()>) {
+        let range = match checked(iova, len) {
+            Ok(range) => range,
+            Err(errno) => return done(Err(errno)),
+        };
+        let device = self.clone();
+        let answered = move |answer| {
+            device.take_back(range);
+            done(answer);
+        };
+        self.submit(ask::dma_unmap(iova, len), complete(answered));
+    }
+
+    fn lend(
+        &self,
+        iova: u64,
+        memory: &Memory,
+        offset: u64,
+        len: u64,
+        prot: Prot,
+        by_message: bool,
+    ) -> Result<(IovaRange, Ask<()>), Errno> {
+        let range = checked(iova, len)?;
         if offset.checked_add(len).is_none_or(|end| end > memory.len()) {
             return Err(Errno::EFAULT);
         }
-        let fd = memory.fd().filter(|_| !by_message);
-        self.connection.lent().map(range, memory, offset, prot)?;
-        let mut flags = 0;
-        flags |= u32::from(prot.contains(Prot::READ));
-        flags |= u32::from(prot.contains(Prot::WRITE)) << 1;
-        let file_offset = if fd.is_some() { offset } else { 0 };
-        let mut body = Vec::new();
-        DmaMap { argsz: DmaMap::SIZE, flags, offset: file_offset, iova, size: len }.write(&mut body);
-        let fds: &[BorrowedFd<'_>] = fd.as_slice();
-        let answer = self.connection.call(Command::DmaMap, &body, fds);
-        if answer.is_err() {
-            self.connection.lent().unmap(range)?;
+        // Messages are answered on a thread of the connection.
+        if !memory.is_stable() && memory.fd().is_none() {
+            return Err(Errno::EFAULT);
         }
-        answer.map(drop)
+        self.connection.lent().map(range, memory, offset, prot)?;
+        Ok((range, ask::dma_map(iova, memory, offset, len, prot, by_message)))
     }
 
-    /// Takes memory back. The device does not reach it any more when this returns, even where the server failed.
-    ///
-    /// # Errors
-    /// `EINVAL` empty or wrapping; what the server refuses with; `ENOTCONN`, `ETIMEDOUT`.
-    pub fn dma_unmap(&self, iova: u64, len: u64) -> Result<(), Errno> {
-        let range = IovaRange::sized(iova, len).ok_or(Errno::EINVAL)?;
-        let mut body = Vec::new();
-        DmaUnmap { argsz: DmaUnmap::SIZE, flags: 0, iova, size: len }.write(&mut body);
-        let answer = self.connection.call(Command::DmaUnmap, &body, &[]);
-        self.connection.lent().unmap(range)?;
-        answer.map(drop)
-    }
-
-    /// Asks for the device's description.
-    ///
-    /// # Errors
-    /// What the server refuses with; `EPROTO` it makes no sense; `ENOTCONN`, `ETIMEDOUT`.
-    pub fn query_info(&self) -> Result<DeviceInfo, Errno> {
-        let mut body = Vec::new();
-        DeviceInfoBody { argsz: DeviceInfoBody::SIZE, flags: 0, num_regions: 0, num_irqs: 0 }
-            .write(&mut body);
-        let frame = self.connection.call(Command::DeviceGetInfo, &body, &[])?;
-        let info = DeviceInfoBody::read(&frame.body).ok_or(Errno::EPROTO)?;
-        Ok(DeviceInfo {
-            flags: info.flags,
-            num_regions: info.num_regions,
-            num_irqs: info.num_irqs,
-            capabilities: Vec::new(),
-        })
+    fn take_back(&self, range: IovaRange) {
+        self.connection.lent().unmap(range).expect("checked to be aligned");
     }
 
     /// Asks for a region, with its capabilities and the memory behind it.
     ///
     /// # Errors
-    /// What the server refuses with; `EPROTO` it makes no sense; `ENOTCONN`, `ETIMEDOUT`.
+    /// What the server refuses with; `EPROTO` its answer makes no sense; `ENOTCONN`, `ETIMEDOUT`.
     pub fn query_region(&self, index: u32) -> Result<RemoteRegion, Errno> {
         let mut argsz = RegionInfoBody::SIZE;
         loop {
@@ -127,154 +197,22 @@ impl RemoteDevice {
             ask.write(&mut body);
             let mut frame = self.connection.call(Command::DeviceGetRegionInfo, &body, &[])?;
             let (info, chain) = RegionInfoBody::read(&frame.body).ok_or(Errno::EPROTO)?;
-            if info.argsz > argsz && info.argsz <= MAX_CHAIN {
+            if info.argsz > argsz && info.argsz <= MAX_REPLY {
                 argsz = info.argsz;
                 continue;
             }
-            let capabilities = decode_chain(info.cap_offset, chain)?;
+            let capabilities = super::chain::decode(info.cap_offset, chain)?;
             let fd = if frame.fds.is_empty() { None } else { Some(frame.fds.swap_remove(0)) };
-            let memory = match fd {
-                Some(fd) if info.size > 0 => Some(Memory::from_fd(fd, info.offset, info.size, true)?),
-                _ => None,
-            };
             let info = RegionInfo { flags: info.flags, size: info.size, offset: info.offset, capabilities };
+            let memory = fd.map_or_else(Vec::new, |fd| super::areas::map(&info, &fd));
             return Ok(RemoteRegion { info, memory });
         }
     }
-
-    /// Asks for an interrupt index.
-    ///
-    /// # Errors
-    /// What the server refuses with; `EPROTO` it makes no sense; `ENOTCONN`, `ETIMEDOUT`.
-    pub fn query_irq(&self, index: u32) -> Result<IrqInfo, Errno> {
-        let mut body = Vec::new();
-        IrqInfoBody { argsz: IrqInfoBody::SIZE, flags: 0, index, count: 0 }.write(&mut body);
-        let frame = self.connection.call(Command::DeviceGetIrqInfo, &body, &[])?;
-        let info = IrqInfoBody::read(&frame.body).ok_or(Errno::EPROTO)?;
-        Ok(IrqInfo { flags: info.flags, count: info.count })
-    }
 }
 
-fn decode_chain(mut at: u32, chain: &[u8]) -> Result<Vec<InfoCapability>, Errno> {
-    let mut capabilities = Vec::new();
-    while at != 0 {
-        let start = at.checked_sub(RegionInfoBody::SIZE).ok_or(Errno::EPROTO)? as usize;
-        let mut fields = Fields::new(chain.get(start..).ok_or(Errno::EPROTO)?);
-        let header = (fields.u16(), fields.u16(), fields.u32());
-        let (Some(id), Some(version), Some(next)) = header else { return Err(Errno::EPROTO) };
-        // Offsets that go back would never end.
-        let len = match next {
-            0 => fields.rest().len(),
-            next if next > at + 8 => (next - at - 8) as usize,
-            _ => return Err(Errno::EPROTO),
-        };
-        let payload = fields.bytes(len).ok_or(Errno::EPROTO)?.to_vec();
-        capabilities.push(InfoCapability { id, version, payload });
-        at = next;
-    }
-    Ok(capabilities)
-}
-
-impl VfioDeviceOps for RemoteDevice {
-    fn name(&self) -> &str {
-        "vfio-user"
-    }
-
-    /// Asks the server; a server that is gone has no regions and no interrupts.
-    fn info(&self) -> DeviceInfo {
-        self.query_info().unwrap_or_default()
-    }
-
-    fn region_info(&self, index: u32) -> Result<RegionInfo, Errno> {
-        self.query_region(index).map(|region| region.info)
-    }
-
-    fn irq_info(&self, index: u32) -> Result<IrqInfo, Errno> {
-        self.query_irq(index)
-    }
-
-    fn set_irqs(&self, request: &IrqSet) -> Result<(), Errno> {
-        let header = request.header;
-        let mut body = Vec::new();
-        let mut data: &[u8] = &[];
-        let mut events = Vec::new();
-        match &request.data {
-            IrqData::None => {}
-            IrqData::Bool(bools) => data = bools,
-            IrqData::EventFds(entries) => {
-                for entry in entries {
-                    events.extend(entry.event()?.cloned());
-                }
-                let whole = entries.iter().take_while(|entry| matches!(entry, IrqFd::Fd(_))).count();
-                // Descriptors count from the first interrupt on: one that is left out in the middle has no name here.
-                if whole != events.len() {
-                    return Err(Errno::EINVAL);
-                }
-            }
-        }
-        let argsz = SetIrqsBody::SIZE + data.len() as u32;
-        let head = SetIrqsBody {
-            argsz,
-            flags: header.flags,
-            index: header.index,
-            start: header.start,
-            count: header.count,
-        };
-        head.write(&mut body);
-        body.extend_from_slice(data);
-        let mut fds = Vec::with_capacity(events.len());
-        for event in &events {
-            fds.push(event.as_fd()?.ok_or(Errno::EOPNOTSUPP)?);
-        }
-        if fds.len() as u64 > self.connection.server.max_msg_fds {
-            return Err(Errno::E2BIG);
-        }
-        self.connection.call(Command::DeviceSetIrqs, &body, &fds).map(drop)
-    }
-
-    fn reset(&self) -> Result<(), Errno> {
-        self.connection.call(Command::DeviceReset, &[], &[]).map(drop)
-    }
-
-    fn read(&self, region: u32, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
-        let mut done = 0;
-        for part in into.chunks_mut(self.connection.max_transfer()) {
-            let at = offset.checked_add(done as u64).ok_or(Errno::EINVAL)?;
-            let access = RegionAccess { offset: at, region, count: part.len() as u32 };
-            let mut body = Vec::with_capacity(RegionAccess::SIZE);
-            access.write(&mut body);
-            let frame = self.connection.call(Command::RegionRead, &body, &[])?;
-            match RegionAccess::read(&frame.body) {
-                Some((answered, data)) if answered == access && data.len() == part.len() => {
-                    part.copy_from_slice(data)
-                }
-                _ => return Err(Errno::EPROTO),
-            }
-            done += part.len();
-        }
-        Ok(done)
-    }
-
-    fn write(&self, region: u32, offset: u64, from: &[u8]) -> Result<usize, Errno> {
-        let mut done = 0;
-        for part in from.chunks(self.connection.max_transfer()) {
-            let at = offset.checked_add(done as u64).ok_or(Errno::EINVAL)?;
-            let mut body = Vec::with_capacity(RegionAccess::SIZE + part.len());
-            RegionAccess { offset: at, region, count: part.len() as u32 }.write(&mut body);
-            body.extend_from_slice(part);
-            self.connection.call(Command::RegionWrite, &body, &[])?;
-            done += part.len();
-        }
-        Ok(done)
-    }
-
-    fn mmap(&self, region: u32, offset: u64, len: u64) -> Result<RegionMapping, Errno> {
-        let memory = self.query_region(region)?.memory.ok_or(Errno::EINVAL)?;
-        if offset.checked_add(len).is_none_or(|end| end > memory.len()) {
-            return Err(Errno::EINVAL);
-        }
-        Ok(RegionMapping::Memory { memory, offset, len })
-    }
+/// `EINVAL` empty, wrapping or misaligned.
+fn checked(iova: u64, len: u64) -> Result<IovaRange, Errno> {
+    IovaRange::sized(iova, len).filter(|range| range.is_aligned(vfio_memory::PAGE_SIZE)).ok_or(Errno::EINVAL)
 }
 
 impl std::fmt::Debug for RemoteDevice {

@@ -27,6 +27,11 @@ impl LentMemory {
         self.table.unmap(range)
     }
 
+    /// Takes everything back.
+    pub(super) fn clear(&self) {
+        self.table.unmap(IovaRange::ALL).expect("the whole space is aligned");
+    }
+
     pub(super) fn read(&self, iova: Iova, into: &mut [u8]) -> Result<(), Errno> {
         self.table.read(iova, into).map_err(|fault| fault.errno())
     }

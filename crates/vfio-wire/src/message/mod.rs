@@ -5,6 +5,7 @@
 
 mod command;
 mod dma;
+mod feature;
 mod fields;
 mod header;
 mod info;
@@ -16,11 +17,12 @@ mod tests;
 
 pub use command::Command;
 pub use dma::{DmaCopy, DmaMap, DmaUnmap};
+pub use feature::{FeatureBody, MigrationData};
 pub use fields::{Fields, put_u16, put_u32, put_u64};
 pub use header::{Header, Kind};
 pub use info::{DeviceInfoBody, IrqInfoBody, RegionInfoBody};
 pub use irq::SetIrqsBody;
-pub use region::{MultiWrite, RegionAccess, RegionFdsBody};
+pub use region::{IoEvent, MultiWrite, RegionAccess, RegionFdsBody};
 
 /// Size of the header in bytes.
 pub const HEADER_SIZE: usize = 16;

@@ -80,14 +80,12 @@ pub struct RegionFdsBody {
 impl RegionFdsBody {
     /// Size of the head.
     pub const SIZE: u32 = 16;
-    /// Size of an entry.
-    pub const ENTRY_SIZE: u32 = 40;
-
-    /// Reads the head.
+    /// Reads the head and gives what follows it.
     #[must_use]
-    pub fn read(body: &[u8]) -> Option<Self> {
+    pub fn read(body: &[u8]) -> Option<(Self, &[u8])> {
         let mut f = Fields::new(body);
-        Some(Self { argsz: f.u32()?, flags: f.u32()?, index: f.u32()?, count: f.u32()? })
+        let head = Self { argsz: f.u32()?, flags: f.u32()?, index: f.u32()?, count: f.u32()? };
+        Some((head, f.rest()))
     }
 
     /// Appends the head.
@@ -96,16 +94,52 @@ impl RegionFdsBody {
             put_u32(to, field);
         }
     }
+}
 
-    /// Appends an entry: an eventfd that stands for writes of `size` bytes at `offset`. `fd_index` counts the
-    /// descriptors beside the message.
-    pub fn write_ioeventfd(to: &mut Vec<u8>, offset: u64, size: u64, fd_index: u32, datamatch: Option<u64>) {
-        put_u64(to, offset);
-        put_u64(to, size);
-        put_u32(to, fd_index);
-        put_u32(to, 0); // type: ioeventfd
-        put_u32(to, u32::from(datamatch.is_some()));
+/// An entry of the reply to `VFIO_USER_DEVICE_GET_REGION_IO_FDS`: an eventfd that stands for writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IoEvent {
+    /// Where in the region.
+    pub offset: u64,
+    /// Width of the writes in bytes; 0: any.
+    pub size: u64,
+    /// Which of the descriptors beside the message it is.
+    pub fd_index: u32,
+    /// Only writes of this value; none: any value.
+    pub datamatch: Option<u64>,
+    /// The region lies in I/O space.
+    pub port: bool,
+}
+
+impl IoEvent {
+    /// Size of an entry.
+    pub const SIZE: u32 = 40;
+    /// The kind of entry that is an eventfd.
+    const IOEVENTFD: u32 = 0;
+    /// `KVM_IOEVENTFD_FLAG_DATAMATCH`
+    const DATAMATCH: u32 = 1;
+    /// `KVM_IOEVENTFD_FLAG_PIO`
+    const PORT: u32 = 2;
+
+    /// Takes an entry; `Some(None)` where it is of another kind.
+    #[must_use]
+    pub fn take(fields: &mut Fields<'_>) -> Option<Option<Self>> {
+        let (offset, size, fd_index) = (fields.u64()?, fields.u64()?, fields.u32()?);
+        let (kind, flags, _padding, data) = (fields.u32()?, fields.u32()?, fields.u32()?, fields.u64()?);
+        let datamatch = (flags & Self::DATAMATCH != 0).then_some(data);
+        let port = flags & Self::PORT != 0;
+        Some((kind == Self::IOEVENTFD).then_some(Self { offset, size, fd_index, datamatch, port }))
+    }
+
+    /// Appends the entry.
+    pub fn write(&self, to: &mut Vec<u8>) {
+        put_u64(to, self.offset);
+        put_u64(to, self.size);
+        put_u32(to, self.fd_index);
+        put_u32(to, Self::IOEVENTFD);
+        let matched = if self.datamatch.is_some() { Self::DATAMATCH } else { 0 };
+        put_u32(to, matched | if self.port { Self::PORT } else { 0 });
         put_u32(to, 0);
-        put_u64(to, datamatch.unwrap_or(0));
+        put_u64(to, self.datamatch.unwrap_or(0));
     }
 }

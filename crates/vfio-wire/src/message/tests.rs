@@ -27,6 +27,12 @@ proptest! {
         info.write(&mut bytes);
         prop_assert_eq!(bytes.len(), RegionInfoBody::SIZE as usize);
         prop_assert_eq!(RegionInfoBody::read(&bytes), Some((info, &[][..])));
+
+        bytes.clear();
+        let event = IoEvent { offset: x, size: y, fd_index: a, datamatch: (b % 2 == 0).then_some(z), port: c % 2 == 0 };
+        event.write(&mut bytes);
+        prop_assert_eq!(bytes.len(), IoEvent::SIZE as usize);
+        prop_assert_eq!(IoEvent::take(&mut Fields::new(&bytes)), Some(Some(event)));
     }
 
     #[test]
@@ -34,6 +40,8 @@ proptest! {
         let _ = (DmaMap::read(&body), DmaUnmap::read(&body), DmaCopy::read(&body));
         let _ = (DeviceInfoBody::read(&body), RegionInfoBody::read(&body), IrqInfoBody::read(&body));
         let _ = (SetIrqsBody::read(&body), RegionAccess::read(&body), RegionFdsBody::read(&body));
+        let _ = (FeatureBody::read(&body), MigrationData::take(&mut Fields::new(&body)));
+        let _ = IoEvent::take(&mut Fields::new(&body));
         if let Some(writes) = MultiWrite::read_all(&body) {
             prop_assert_eq!(8 + writes.len() * MultiWrite::SIZE, body.len());
         }

@@ -51,7 +51,7 @@ impl Connection {
         let max_size = u32::try_from(largest).expect("checked when the server started");
         Arc::new_cyclic(|this: &Weak<Self>| Self {
             socket: Socket::new(stream, max_size, options.patience),
-            requests: Requests::default(),
+            requests: Requests::new(options.patience),
             memory: Arc::new(GuestMemory::new(this.clone(), options.max_dma_maps as usize)),
             flow: Flow::default(),
             regions: RegionTable::default(),

@@ -85,8 +85,8 @@ impl Connection {
 
     /// Says that no part of a region has a descriptor of its own. `EINVAL` short, no such region.
     pub(super) fn region_io_fds(&self, body: &[u8]) -> Result<Answer, Errno> {
-        let asked = RegionFdsBody::read(body)
-            .filter(|asked| asked.argsz >= RegionFdsBody::SIZE && asked.flags == 0)
+        let (asked, _) = RegionFdsBody::read(body)
+            .filter(|(asked, _)| asked.argsz >= RegionFdsBody::SIZE && asked.flags == 0)
             .ok_or(Errno::EINVAL)?;
         self.device.region_info(asked.index)?;
         let mut reply = Vec::with_capacity(RegionFdsBody::SIZE as usize);

@@ -184,7 +184,7 @@ fn reply(stream: &mut UnixStream) -> std::io::Result<(Header, Vec<u8>)> {
 fn a_client_reads_writes_and_lends_memory_either_way() {
     let served = Served::quick();
     let device = connect(served.server.path(), &ClientOptions::default()).expect("a connection");
-    assert_eq!(device.query_info().expect("an answer").num_regions, 2);
+    assert_eq!(device.call(crate::client::ask::info()).expect("an answer").num_regions, 2);
     let memory = Memory::memfd("lent", 8192).expect("memory");
     device.dma_map(0x1000, &memory, 0, 4096, Prot::READ | Prot::WRITE, false).expect("mapped");
     device.dma_map(0x9000, &memory, 4096, 4096, Prot::READ | Prot::WRITE, true).expect("mapped");
