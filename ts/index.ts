@@ -14,6 +14,9 @@ export { GroupView } from './host/group-view.ts'
 export type { ModuleParameters } from './host/module-parameters.ts'
 export { HostProcess, type MapOptions, type ProcessOptions } from './host/process.ts'
 export { SoftwareHost, type IommuOptions, type SoftwareHostOptions } from './host/software-host.ts'
+export type { MachineKind } from './host/machine-kind.ts'
+
+export type { SpaprOptions, SpaprPlatformName } from './spapr/settings.ts'
 
 export type { PciAddress } from './pci/address.ts'
 export type { PciBridgeKind, PciBridgeOptions } from './pci/bridge.ts'
@@ -65,6 +68,8 @@ export {
   type MemoryPart,
 } from './container/container.ts'
 export { DirtyTracking, type DirtyQuery } from './container/dirty-tracking.ts'
+export { Eeh, Spapr, type EehStateName, type RegisteredPart, type WindowOptions } from './container/spapr.ts'
+export type { SpaprInfo, SpaprWindow } from './container/spapr-control.ts'
 export type { IommuInfo, IovaRange } from './container/dma-mapper.ts'
 export { FaultLog, type DmaFault, type FaultEvents } from './container/fault-log.ts'
 export type {

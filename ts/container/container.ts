@@ -13,6 +13,7 @@ import {
 import { DirtyTracking, dirtyBitmap, type DirtyQuery } from './dirty-tracking.ts'
 import type { DmaMapper, IommuInfo } from './dma-mapper.ts'
 import { FaultLog } from './fault-log.ts'
+import { Spapr } from './spapr.ts'
 import type { VfioContainer } from './vfio-container.ts'
 
 /** Memory of ours: all of it, or a part. */
@@ -212,6 +213,13 @@ export class Container {
     const mapper = this.#mapper('faults')
     if (this.#faults?.of !== mapper) this.#faults = { of: mapper, log: new FaultLog(mapper.faults) }
     return this.#faults.log
+  }
+
+  /** Windows, registered memory and error handling of an sPAPR IOMMU. @throws {VfioError} EBADF closed, EINVAL no IOMMU, ENOTTY another model */
+  get spapr(): Spapr {
+    const { spapr } = this.#open('spapr').requireBackend('spapr')
+    if (spapr === undefined) throw new VfioError('ENOTTY', 'spapr', { reason: 'that is no sPAPR IOMMU' })
+    return new Spapr(spapr, this.#task)
   }
 
   /** Closes the handle (idempotent). Groups that are attached, and their mappings, stay. */

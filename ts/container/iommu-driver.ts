@@ -7,6 +7,7 @@ import type { DmaAccess, IoctlArgument, VfioDeviceOps } from '../device/ops.ts'
 import type { Task } from '../device/task.ts'
 import type { NativeAddressSpace, NativeReservedRegion } from '../native/addon.ts'
 import type { DmaMapper } from './dma-mapper.ts'
+import type { SpaprControl } from './spapr-control.ts'
 
 /** What an IOMMU driver needs to know about a group that joins its container. */
 export interface AttachableGroup {
@@ -54,6 +55,8 @@ export interface IommuBackend {
   ioctl(request: number, argument: IoctlArgument, mm: NativeAddressSpace): number
   /** What the typed container maps with; absent: ENOTTY. */
   readonly mapper?: DmaMapper
+  /** What only an sPAPR IOMMU has; absent: ENOTTY. */
+  readonly spapr?: SpaprControl
   /** Gives everything back; the last group has left. */
   release(): void
 }

@@ -127,6 +127,8 @@ export interface DmaAccess {
    * @internal
    */
   readonly native?: NativeDma
+  /** Tells whether the device's registers are cut off too: reads give ones, writes are dropped. Absent: they never are. */
+  registersStopped?(): boolean
   /** Reads `into.byteLength` bytes. @throws {VfioError} EFAULT with the DMA address, EAGAIN memory only by message */
   read(iova: U64, into: Uint8Array): void
   /** Writes bytes. @throws {VfioError} EFAULT with the DMA address, EAGAIN memory only by message */

@@ -30,6 +30,8 @@ export interface HandleOwner {
   readonly descriptors: Descriptors
   /** The handle of a descriptor. @throws {VfioError} EBADF */
   file(fd: number): FileHandle
+  /** Number by which a request of the machine's own encoding is known here. */
+  request(number: number): number
   /** A file was mapped: gives the mapping an address. @throws {VfioError} ENOMEM */
   mapped(mapping: RegionMapping, access: { read: boolean; write: boolean }): RegionMapping
 }
@@ -82,7 +84,7 @@ export class FileHandle {
    */
   ioctl(request: IoctlName | number, argument: ArgumentSource = 0n): number {
     const { file } = this.#open('ioctl')
-    const number = typeof request === 'string' ? numberOf(request) : u32(request, 'request')
+    const number = typeof request === 'string' ? numberOf(request) : this.#owner.request(u32(request, 'request'))
     const { caller } = this.#owner
     const source = ioctlArgument(argument, caller.mm)
     if (!file.ioctl) throw new VfioError('ENOTTY', 'ioctl', { reason: `a ${file.kind} file takes no requests` })

@@ -1,5 +1,6 @@
 /** What a process has mapped by itself, so that a child can have the same. */
 import type { HostMemory } from '../memory/host-memory.ts'
+import type { U64 } from '../shape.ts'
 
 /** A part of a memory object at an address. */
 export interface MappedArea {
@@ -9,6 +10,8 @@ export interface MappedArea {
   length: bigint
   read: boolean
   write: boolean
+  /** Size of huge pages behind it. */
+  pageSize?: U64
 }
 
 /** Areas that do not overlap. */

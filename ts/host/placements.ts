@@ -7,8 +7,6 @@ import type { HostMemory } from '../memory/host-memory.ts'
 import type { NativeAddressSpace } from '../native/addon.ts'
 import { syscall } from '../native/syscall.ts'
 
-const PAGE = 4096n
-
 interface Place {
   readonly address: bigint
   readonly length: bigint
@@ -33,10 +31,11 @@ export class Placements {
     const known = this.#places.get(memory)
     if (known) return known.address
     const length = BigInt(memory.byteLength)
+    const page = BigInt(this.#mm.pageSize)
     const address = syscall('mmap', () =>
       this.#mm.map({ memory: memory.native, offset: 0n, length, read: true, write: true }),
     )
-    const place = { address, length: (length + PAGE - 1n) & ~(PAGE - 1n) }
+    const place = { address, length: (length + page - 1n) & ~(page - 1n) }
     this.#places.set(memory, place)
     this.#collected.register(memory, place)
     return address

@@ -11,6 +11,10 @@ export interface MachineProcess {
 /** The machine, as its processes see it. */
 export interface ProcessMachine {
   readonly dev: DevTree
+  /** Size of the system's pages in bytes. */
+  readonly pageSize: number
+  /** Number by which a request from a program of this machine is known here. */
+  request(number: number): number
   /** Makes a container with nothing in it. */
   makeContainer(): VfioContainer
   /** The VFIO group of that number. @throws {VfioError} ENOENT no device of it is bound to a VFIO driver */

@@ -46,10 +46,12 @@ export interface MapOptions {
   /** Part of the memory; default all of it. */
   offset?: U64
   length?: U64
-  /** Wanted address, a multiple of 4096; default any. */
+  /** Wanted address, a multiple of the system's page; default any. */
   hint?: U64
-  /** Alignment of the address, a power of two; default 4096. */
+  /** Alignment of the address, a power of two; default a page. */
   align?: U64
+  /** Size of the pages behind it where they are huge: a power of two that divides offset and length. */
+  pageSize?: U64
   /** Default true. */
   read?: boolean
   /** Default true. */
@@ -87,7 +89,11 @@ export class HostProcess implements Task {
     this.#options = { ...options }
     this.#capabilities = capabilitiesOf(options)
     const { NativeAddressSpace } = addon()
-    this.#mm = new NativeAddressSpace({ memlock, capIpcLock: this.capable('CAP_IPC_LOCK') })
+    this.#mm = new NativeAddressSpace({
+      memlock,
+      capIpcLock: this.capable('CAP_IPC_LOCK'),
+      pageSize: machine.pageSize,
+    })
     this.#placements = new Placements(this.#mm)
     this.#mappings = new FileMappings(this.#mm)
     const owned = descriptors ?? new Descriptors(nofile)
@@ -95,6 +101,7 @@ export class HostProcess implements Task {
       caller: this.#makeCaller(owned),
       descriptors: owned,
       file: (fd) => this.file(fd),
+      request: (number) => machine.request(number),
       mapped: (mapping, access) => this.#mappings.add(mapping, access),
     }
     machine.started(this)
@@ -226,7 +233,7 @@ export class HostProcess implements Task {
     const length = u64(options.length ?? (offset < size ? size - offset : 0n), 'length')
     const read = flag(options.read, 'read', true)
     const write = flag(options.write, 'write', true)
-    const { hint, align } = options
+    const { hint, align, pageSize } = options
     const address = syscall('mmap', () =>
       this.#mm.map({
         memory: native,
@@ -236,9 +243,10 @@ export class HostProcess implements Task {
         write,
         ...(hint === undefined ? {} : { hint: u64(hint, 'hint') }),
         ...(align === undefined ? {} : { align: u64(align, 'align') }),
+        ...(pageSize === undefined ? {} : { pageSize: u64(pageSize, 'pageSize') }),
       }),
     )
-    this.#areas.add({ address, memory, offset, length, read, write })
+    this.#areas.add({ address, memory, offset, length, read, write, ...(pageSize === undefined ? {} : { pageSize }) })
     return address
   }
 

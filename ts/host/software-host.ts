@@ -16,13 +16,18 @@ import { IommuGroupRegistry, type ReservedRegion } from '../group/iommu-group.ts
 import type { VfioGroup } from '../group/vfio-group.ts'
 import { VfioRegistry } from '../group/vfio-registry.ts'
 import { MdevBus } from '../mdev/bus.ts'
+import { addon } from '../native/load.ts'
+import { syscall } from '../native/syscall.ts'
 import { HostPci } from '../pci/host-pci.ts'
 import { vfioPciDriver } from '../pci/vfio-pci.ts'
 import { flag, list, oneOf, record, text, u32, u64, type U64 } from '../shape.ts'
 import { SysfsTree } from '../sysfs/tree.ts'
+import { SpaprDriver } from '../spapr/spapr-driver.ts'
+import { type SpaprOptions, spaprPlatform } from '../spapr/settings.ts'
 import { DMA_ENTRY_LIMIT, Type1Driver } from '../type1/type1-driver.ts'
 import { DevTree } from './dev-tree.ts'
 import { GroupView } from './group-view.ts'
+import { machineOf, type MachineKind, ppc64Request } from './machine-kind.ts'
 import { type ModuleParameters, showModuleParameters } from './module-parameters.ts'
 import { HostProcess, type ProcessOptions } from './process.ts'
 import type { MachineProcess, ProcessMachine } from './process-machine.ts'
@@ -42,6 +47,15 @@ export interface IommuOptions {
 
 /** What a machine is made of. */
 export interface SoftwareHostOptions {
+  /**
+   * Kind of machine: `'x86'` with a type1 IOMMU; `'powernv'` or `'pseries'`, POWER machines with an sPAPR IOMMU, whose programs
+   * use the ppc64 encoding of requests. Default `'x86'`.
+   */
+  platform?: MachineKind
+  /** Size of the system's pages in bytes; default 4096, on POWER 65536. */
+  pageSize?: number
+  /** What the sPAPR IOMMU of a POWER machine offers. */
+  spapr?: SpaprOptions
   /** Number of the first IOMMU group; default 0. */
   firstGroup?: number
   /** The IOMMU; `false`: there is none, devices can be used without isolation only. */
@@ -89,6 +103,7 @@ export class SoftwareHost {
       allowUnsafeInterrupts: flag(options.allowUnsafeInterrupts, 'allowUnsafeInterrupts', false),
       disableHugepages: flag(options.disableHugepages, 'disableHugepages', false),
     }
+    const { kind, pageSize } = machineOf(options)
     const iommu = options.iommu === false ? undefined : geometryOf(record(options.iommu ?? {}, 'iommu'))
     this.#groups = new IommuGroupRegistry(this.sysfs, u32(options.firstGroup ?? 0, 'firstGroup'))
     this.#registry = new VfioRegistry({
@@ -96,13 +111,14 @@ export class SoftwareHost {
       noiommu: () => this.parameters.enableUnsafeNoiommuMode,
     })
     this.#drivers.register(new NoiommuDriver({ enabled: () => this.parameters.enableUnsafeNoiommuMode }))
-    this.#drivers.register(
-      new Type1Driver({
-        geometry: () => iommu?.geometry ?? geometryOf({}).geometry,
-        entryLimit: () => this.parameters.dmaEntryLimit,
-      }),
-    )
-    this.#machine = this.#makeMachine()
+    if (kind === 'x86') {
+      const geometry = () => iommu?.geometry ?? geometryOf({}).geometry
+      this.#drivers.register(new Type1Driver({ geometry, entryLimit: () => this.parameters.dmaEntryLimit }))
+    } else {
+      const platform = spaprPlatform(kind, pageSize, record(options.spapr ?? {}, 'spapr'))
+      this.#drivers.register(new SpaprDriver({ platform, resetGroup: (number) => this.#resetGroup(number) }))
+    }
+    this.#machine = this.#makeMachine(kind, pageSize)
     this.#showNodes()
     this.pci = new HostPci({
       sysfs: this.sysfs,
@@ -179,9 +195,19 @@ export class SoftwareHost {
     this.close()
   }
 
-  #makeMachine(): ProcessMachine {
+  /** Resets the functions of a group as the host does: their registers are saved and restored. */
+  #resetGroup(number: number): void {
+    const functions = this.pci.devices
+      .filter((device) => device.group?.number === number)
+      .flatMap(({ hardware }) => (hardware.made ? [hardware.made] : []))
+    syscall('reset', () => addon().NativePciFunction.resetBus(functions))
+  }
+
+  #makeMachine(kind: MachineKind, pageSize: number): ProcessMachine {
     return {
       dev: this.dev,
+      pageSize,
+      request: kind === 'x86' ? (request) => request : ppc64Request,
       makeContainer: () => new VfioContainer(this.#drivers),
       vfioGroup: (number) => this.#vfioGroup(number),
       started: (process) => void this.#processes.add(process),

@@ -161,6 +161,7 @@ export type NativeFaultReason =
   | 'outside-window'
   | 'detached'
   | 'misaligned'
+  | 'frozen'
   | 'bus-master-off'
   | 'not-attached'
   | 'would-block'
@@ -174,8 +175,7 @@ export interface NativeFault {
   iova: bigint
   length: bigint
   access: 'read' | 'write'
-  reason:
-    'no-mapping' | 'permission' | 'outside-window' | 'detached' | 'bus-master-off' | 'not-attached' | 'would-block'
+  reason: NativeFaultReason
   /** Nearest mappings, inclusive ends. */
   below?: { start: bigint; last: bigint }
   above?: { start: bigint; last: bigint }

@@ -82,6 +82,8 @@ export interface NativeLimits {
   /** RLIMIT_MEMLOCK in bytes; 2^64-1 is no limit. */
   memlock: bigint
   capIpcLock: boolean
+  /** Size of the system's pages in bytes, a power of two from 4096 to 2^20; default 4096. */
+  pageSize?: number
 }
 
 /** Where and how {@link NativeAddressSpace.map} places memory. */
@@ -96,10 +98,14 @@ export interface NativeMapRequest {
   length: U64
   read: boolean
   write: boolean
+  /** Size of the pages behind it where they are huge (`MAP_HUGETLB`): a power of two that divides offset and length. */
+  pageSize?: U64
 }
 
 /** The memory of one simulated process: which bytes lie at which of its virtual addresses, and its lock accounting. */
 export interface NativeAddressSpace {
+  /** Size of the system's pages in bytes. */
+  readonly pageSize: number
   /** Puts memory at an address. @throws EINVAL, EEXIST the hint is taken, ENOMEM */
   map(request: NativeMapRequest): bigint
   /** Removes what lies in the range, cutting areas as munmap does. @throws EINVAL */
@@ -122,6 +128,10 @@ export interface NativeAddressSpace {
   lockedVm(): bigint
   /** Pinned pages (`VmPin`, what iommufd charges). */
   pinnedVm(): bigint
+  /** Adds pages to the locked-memory account. 0, or ENOMEM over the limit. */
+  charge(pages: bigint): NativeStatus
+  /** Takes pages off it; works after `close()`, too. */
+  uncharge(pages: bigint): void
   /** The process is gone: drops its areas. Mappings made from it stay, as the kernel's pins do. Idempotent. */
   close(): void
 }

@@ -1,6 +1,7 @@
 /** Native address spaces as callers see them. */
 import { invalidArgType } from '../errors.ts'
-import { flag, u64, type U64 } from '../shape.ts'
+import { flag, u32, u64, type U64 } from '../shape.ts'
+import { ERRNO } from '../uapi/errno.ts'
 import type { NativeAddressSpace, NativeLimits, NativeMapRequest } from './addon.ts'
 import type { Binding, BindingAddressSpace } from './binding.ts'
 import { MemoryHandle } from './memory.ts'
@@ -10,11 +11,14 @@ export class AddressSpaceHandle implements NativeAddressSpace {
   readonly #raw: Binding
   readonly #owner: BindingAddressSpace
   #handle: number
+  readonly pageSize: number
 
   constructor(raw: Binding, limits: NativeLimits) {
     const memlock = u64(limits?.memlock, 'limits.memlock')
+    const capIpcLock = flag(limits.capIpcLock, 'limits.capIpcLock', false)
+    this.pageSize = u32(limits.pageSize ?? 4096, 'limits.pageSize')
     this.#raw = raw
-    this.#owner = new raw.NativeAddressSpace(memlock, flag(limits.capIpcLock, 'limits.capIpcLock', false))
+    this.#owner = new raw.NativeAddressSpace(memlock, capIpcLock, BigInt(this.pageSize))
     this.#handle = this.#owner.handle
   }
 
@@ -27,7 +31,18 @@ export class AddressSpaceHandle implements NativeAddressSpace {
   }
 
   map(request: NativeMapRequest): bigint {
-    const { hint, align, memory, offset, length, read, write } = request
+    const { hint, align, memory, offset, length, read, write, pageSize } = request
+    if (pageSize !== undefined) {
+      return this.#owner.mapHuge({
+        ...(hint === undefined ? {} : { hint: u64(hint, 'hint') }),
+        align: u64(align ?? 0n, 'align'),
+        memory: MemoryHandle.handleOf(memory, 'memory'),
+        offset: u64(offset, 'offset'),
+        length: u64(length, 'length'),
+        prot: prot(read, write),
+        pageSize: u64(pageSize, 'pageSize'),
+      })
+    }
     return this.#owner.map(
       hint === undefined ? undefined : u64(hint, 'hint'),
       u64(align ?? 0n, 'align'),
@@ -76,6 +91,14 @@ export class AddressSpaceHandle implements NativeAddressSpace {
 
   pinnedVm(): bigint {
     return this.#owner.pinnedVm()
+  }
+
+  charge(pages: bigint): number {
+    return this.#owner.charge(u64(pages, 'pages')) ? 0 : -ERRNO.ENOMEM
+  }
+
+  uncharge(pages: bigint): void {
+    this.#owner.uncharge(u64(pages, 'pages'))
   }
 
   close(): void {

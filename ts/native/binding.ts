@@ -32,9 +32,23 @@ export interface BindingMemory {
   close(): void
 }
 
+/** Where memory with huge pages goes. */
+export interface BindingHugeMapping {
+  hint?: bigint
+  align: bigint
+  memory: number
+  offset: bigint
+  length: bigint
+  prot: number
+  pageSize: bigint
+}
+
 /** Owner of an address space. */
 export interface BindingAddressSpace {
   readonly handle: number
+  mapHuge(request: BindingHugeMapping): bigint
+  charge(pages: bigint): boolean
+  uncharge(pages: bigint): void
   map(hint: bigint | undefined, align: bigint, memory: number, offset: bigint, length: bigint, prot: number): bigint
   unmap(address: bigint, length: bigint): void
   protect(address: bigint, length: bigint, prot: number): void
@@ -254,7 +268,7 @@ export interface BindingClasses {
     fromWebAssembly(memory: unknown, offset: bigint, length: bigint): BindingMemory
     adopt(token: bigint): BindingMemory
   }
-  NativeAddressSpace: new (memlock: bigint, capIpcLock: boolean) => BindingAddressSpace
+  NativeAddressSpace: new (memlock: bigint, capIpcLock: boolean, pageSize?: bigint) => BindingAddressSpace
   NativeEventFd: {
     create(initial: bigint): BindingEventFd
     /** Without a descriptor, as systems without eventfds have it. */

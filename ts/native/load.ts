@@ -17,19 +17,22 @@ import { target } from './target.ts'
 import { connector } from './remote.ts'
 import { Type1Handle } from './type1.ts'
 import { VfioPciHandle } from './vfio-pci.ts'
+import { spaprClasses } from './spapr.ts'
+import type { SpaprAddon } from './spapr-addon.ts'
+import type { SpaprBinding } from './spapr-binding.ts'
 
-let loaded: Addon | undefined
+let loaded: (Addon & SpaprAddon) | undefined
 
 /**
  * The native addon.
  * @throws {Error} ERR_VFIO_ADDON there is none for this system, or it does not load; the message says what was tried
  */
-export function addon(): Addon {
+export function addon(): Addon & SpaprAddon {
   loaded ??= makeAddon(load())
   return loaded
 }
 
-function makeAddon(binding: Binding): Addon {
+function makeAddon(binding: Binding): Addon & SpaprAddon {
   binding.enterRealm(wasmBufferGetter(), isMainThread)
   return {
     version: binding.addonVersion(),
@@ -39,6 +42,7 @@ function makeAddon(binding: Binding): Addon {
         super(binding, limits)
       }
     },
+    ...spaprClasses(binding as SpaprBinding),
     NativeType1: class extends Type1Handle {
       constructor(v2: boolean, entryLimit: number) {
         super(binding, v2, entryLimit)
@@ -53,10 +57,10 @@ function makeAddon(binding: Binding): Addon {
         super(binding, pci, options)
       }
     },
+    connectDevice: connector(binding),
     debugPanic: (message: string) => binding.debugPanic(message),
   }
 }
-    connectDevice: connector(binding),
 
 /** The engine's own getter, taken before the program could replace it. */
 function wasmBufferGetter(): (() => unknown) | undefined {

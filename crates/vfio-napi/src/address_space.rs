@@ -27,6 +27,47 @@ impl NativeAddressSpace {
     fn get(&self) -> Result<&Arc<AddressSpace>> {
         if self.handle.borrow().is_some() { Ok(&self.space) } else { Err(throw(Errno::EBADF)) }
     }
+
+    fn place(
+        &self,
+        hint: Option<BigInt>,
+        align: &BigInt,
+        memory: u32,
+        [offset, length]: [&BigInt; 2],
+        prot: u32,
+        page_size: Option<u64>,
+    ) -> Result<BigInt> {
+        let space = self.get()?;
+        let hint = hint.as_ref().map(|hint| u64(hint, "hint")).transpose()?;
+        let (align, offset, length) = (u64(align, "align")?, u64(offset, "offset")?, u64(length, "length")?);
+        let object = handles::get(memory).map_err(throw)?;
+        let memory = object.memory().map_err(throw)?.clone();
+        let prot = prot_of(prot);
+        let address = match page_size {
+            None => space.map(hint, align, length, memory, offset, prot),
+            Some(size) => space.map_huge(hint, align, length, memory, offset, prot, size),
+        };
+        Ok(address.map_err(throw)?.into())
+    }
+}
+
+/// Where memory with huge pages goes.
+#[napi(object, object_to_js = false)]
+pub struct HugeMapping {
+    /// Wanted address.
+    pub hint: Option<BigInt>,
+    /// Alignment of the address.
+    pub align: BigInt,
+    /// Handle of the memory.
+    pub memory: u32,
+    /// First byte of it.
+    pub offset: BigInt,
+    /// Bytes.
+    pub length: BigInt,
+    /// 1 for reading, 2 for writing.
+    pub prot: u32,
+    /// Bytes of a page.
+    pub page_size: BigInt,
 }
 
 #[napi]
@@ -49,7 +90,7 @@ impl NativeAddressSpace {
         Ok(self.handle.borrow().as_ref().map_or(0, Handle::number))
     }
 
-    /// Places memory; `prot` is 1 for reading, 2 for writing. With a page size, its pages are huge.
+    /// Places memory; `prot` is 1 for reading, 2 for writing.
     #[napi(catch_unwind)]
     pub fn map(
         &self,
@@ -59,20 +100,15 @@ impl NativeAddressSpace {
         offset: BigInt,
         length: BigInt,
         prot: u32,
-        page_size: Option<BigInt>,
     ) -> Result<BigInt> {
-        let space = self.get()?;
-        let hint = hint.as_ref().map(|hint| u64(hint, "hint")).transpose()?;
-        let (align, offset, length) =
-            (u64(&align, "align")?, u64(&offset, "offset")?, u64(&length, "length")?);
-        let object = handles::get(memory).map_err(throw)?;
-        let memory = object.memory().map_err(throw)?.clone();
-        let prot = prot_of(prot);
-        let address = match page_size {
-            None => space.map(hint, align, length, memory, offset, prot),
-            Some(size) => space.map_huge(hint, align, length, memory, offset, prot, u64(&size, "pageSize")?),
-        };
-        Ok(address.map_err(throw)?.into())
+        self.place(hint, &align, memory, [&offset, &length], prot, None)
+    }
+
+    /// As `map`, with pages of `pageSize` bytes behind the area.
+    #[napi(catch_unwind)]
+    pub fn map_huge(&self, request: HugeMapping) -> Result<BigInt> {
+        let HugeMapping { hint, align, memory, offset, length, prot, page_size } = request;
+        self.place(hint, &align, memory, [&offset, &length], prot, Some(u64(&page_size, "pageSize")?))
     }
 
     /// Removes what lies in a range.

@@ -17,6 +17,7 @@ import {
 } from 'vfio'
 import type { Answer } from './compare.ts'
 import { small } from './number.ts'
+import { POWER_FUNCTIONS, powerHost } from './power-machine.ts'
 import type { Environment } from './scenario.ts'
 
 /** PCI functions by the names that vectors use. */
@@ -34,10 +35,16 @@ const FUNCTIONS: Readonly<Record<string, string>> = {
 /** A host built for one scenario. */
 export class Machine {
   readonly host: SoftwareHost
+  readonly #functions: Readonly<Record<string, string>>
   readonly #uuids = new Map<string, string>()
 
   constructor(env: Environment) {
-    if (env.platform !== undefined) throw new Error(`no host plays platform ${env.platform}`)
+    if (env.platform !== undefined) {
+      this.#functions = POWER_FUNCTIONS
+      this.host = powerHost(env.platform, env.page_size)
+      return
+    }
+    this.#functions = FUNCTIONS
     this.host = new SoftwareHost({
       ...(env.dma_entry_limit === undefined ? {} : { dmaEntryLimit: small(env.dma_entry_limit) }),
       ...(env.noiommu === undefined ? {} : { noiommu: env.noiommu }),
@@ -56,7 +63,7 @@ export class Machine {
   expand(text: string): string {
     return text.replace(/\{(pci|group|cdev|uuid):([a-z0-9]+)\}/g, (_, kind: string, name: string) => {
       if (kind === 'uuid') return this.#uuid(name)
-      const address = FUNCTIONS[name]
+      const address = this.#functions[name]
       if (kind === 'pci') return address ?? fail(name)
       const directory =
         address === undefined ? `/sys/bus/mdev/devices/${this.#uuid(name)}` : `/sys/bus/pci/devices/${address}`

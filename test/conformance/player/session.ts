@@ -84,17 +84,19 @@ export class Session {
   }
 
   #place(name: string, spec: BufferSpec): void {
+    const page = spec.kind === 'huge' ? small(spec.page ?? this.pageSize) : this.pageSize
     const length = small(spec.size)
-    const align = smallOr(spec.align, this.pageSize)
+    const whole = Math.ceil(length / page) * page
+    const align = Math.max(smallOr(spec.align, 0), page)
     if (spec.kind === 'unmapped') {
-      const memory = HostMemory.allocate(length)
+      const memory = HostMemory.allocate(whole)
       const address = this.process.map(memory, { align: BigInt(align) })
-      this.process.unmap(address, BigInt(length))
+      this.process.unmap(address, BigInt(whole))
       memory.close()
       this.#buffers.set(name, { address, length })
       return
     }
-    const memory = HostMemory.allocate(length, { kind: spec.kind === 'memfd' ? 'memfd' : 'anonymous' })
+    const memory = HostMemory.allocate(whole, { kind: spec.kind === 'memfd' ? 'memfd' : 'anonymous' })
     this.#memories.push(memory)
     const fill = smallOr(spec.fill, 0)
     if (fill !== 0) memory.fill(fill)
@@ -102,6 +104,7 @@ export class Session {
       align: BigInt(align),
       read: spec.prot !== 'none',
       write: spec.prot === undefined,
+      ...(spec.kind === 'huge' ? { pageSize: page } : {}),
     })
     this.#buffers.set(name, { address, length })
     if (spec.kind === 'memfd') this.handles.set(name, this.process.openMemory(memory))

@@ -20,7 +20,8 @@
 //! The device's end of a DMA is its buffer of 4096 bytes at 0x40000. Bus addresses are cut to 28 bits
 //! ([`EduConfig::dma_mask`]). A DMA is done when the write of the command returns, unless the memory is only reachable by
 //! messages: then the start bit reads as 1 until the answer is there, and writes to the DMA registers are dropped. One that
-//! the IOMMU refuses, or that does not fit the buffer, moves nothing and is done all the same. Interrupts come by MSI when
+//! does not fit the buffer moves nothing, one that the IOMMU refuses reads zeroes or writes nothing; both are done all the
+//! same. Interrupts come by MSI when
 //! it is enabled, otherwise by the line, which stays asserted until every bit is acknowledged. A reset clears everything.
 
 mod dma;
