@@ -144,6 +144,8 @@ export interface NativePciFunctionClass {
   nvme(identity: NativePciIdentity, settings: NativeNvmeSettings): NativePciFunction
   /** QEMU's `pci-testdev`; identity defaults to 1b36:0005. @throws ENOMEM */
   testdev(identity: NativePciIdentity): NativePciFunction
+  /** A DMA engine; identity defaults to 1234:0d3a. */
+  dmaEngine(identity: NativePciIdentity): NativePciFunction
   /** An Intel e1000e; identity defaults to 8086:10d3. */
   e1000e(identity: NativePciIdentity): NativePciFunction
   /** A function whose BARs are emulated by JavaScript. @throws EINVAL a senseless description */

@@ -283,6 +283,7 @@ export interface BindingClasses {
   NativeDma: { adopt(token: bigint): BindingDma }
   makeNvme(identity: BindingPciIdentity, settings: BindingNvmeSettings): BindingPciFunction
   makeTestdev(identity: BindingPciIdentity): BindingPciFunction
+  makeDmaEngine(identity: BindingPciIdentity): BindingPciFunction
   makeE1000e(identity: BindingPciIdentity): BindingPciFunction
   NativePciFunction: {
     edu(identity: BindingPciIdentity, dmaMask: bigint | undefined): BindingPciFunction

@@ -1,10 +1,12 @@
 //! Functions to play against.
 
+mod dma_engine;
 mod e1000e;
 mod edu;
 mod nvme;
 mod testdev;
 
+pub use dma_engine::{DmaEngine, DmaEngineConfig};
 pub use e1000e::{E1000e, E1000eConfig};
 pub use edu::{Edu, EduConfig};
 pub use nvme::{Nvme, NvmeConfig};

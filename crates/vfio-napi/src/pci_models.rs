@@ -2,7 +2,9 @@
 
 use napi::bindgen_prelude::BigInt;
 use napi_derive::napi;
-use vfio_device::models::{E1000e, E1000eConfig, Nvme, NvmeConfig, Testdev, TestdevConfig};
+use vfio_device::models::{
+    DmaEngine, DmaEngineConfig, E1000e, E1000eConfig, Nvme, NvmeConfig, Testdev, TestdevConfig,
+};
 use vfio_memory::Memory;
 use vfio_uapi::Errno;
 
@@ -70,4 +72,12 @@ pub fn make_e1000e(identity: PciIdentity) -> Result<NativePciFunction> {
     let mut config = E1000eConfig::new(identity.name.clone());
     config.identity = identity.over(config.identity)?;
     NativePciFunction::wrap(E1000e::function(config).map_err(throw)?, None, None)
+}
+
+/// Makes a DMA engine.
+#[napi(catch_unwind)]
+pub fn make_dma_engine(identity: PciIdentity) -> Result<NativePciFunction> {
+    let mut config = DmaEngineConfig::new(identity.name.clone());
+    config.identity = identity.over(config.identity)?;
+    NativePciFunction::wrap(DmaEngine::function(config).map_err(throw)?, None, None)
 }

@@ -18,6 +18,7 @@ pub fn run(effort: Effort) -> Goal {
     let table = layout.table();
     let list = Addresses::new(Stream::Random, layout.base, layout.pages(), layout.span, BATCH).list();
 
+    let mut batch = list.clone();
     let mut contest = Contest::new("translate 1,024", BATCH);
     contest.add("reader", || {
         let reader = table.reader();
@@ -25,7 +26,6 @@ pub fn run(effort: Effort) -> Goal {
             sum.wrapping_add(reader.translate(*iova, Access::Read).map_or(u64::MAX, |found| found.host))
         })
     });
-    let mut batch = list.clone();
     contest.add("batch", || {
         batch.copy_from_slice(&list);
         table.translate_batch(&mut batch, Access::Read);
@@ -33,8 +33,8 @@ pub fn run(effort: Effort) -> Goal {
     });
     goal.contest(&contest.run(effort.rounds * 20));
 
-    let mut contest = Contest::new("copy 64 KiB", 1);
     let mut into = vec![0_u8; COPY];
+    let mut contest = Contest::new("copy 64 KiB", 1);
     contest.add("read", || {
         table.read(layout.base, &mut into).expect("it is mapped");
         u64::from(into[COPY - 1])
