@@ -10,7 +10,7 @@ import { HostMemory } from '../memory/host-memory.ts'
 import type { NativePciBar, NativePciFunction } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
 import { status, syscall } from '../native/syscall.ts'
-import { text, u32, type U64 } from '../shape.ts'
+import { list, record, text, u32, type U64 } from '../shape.ts'
 import { Dma } from './dma.ts'
 import type { DmaAccess, VfioDeviceOps } from './ops.ts'
 import { VfioPciOps } from './vfio-pci-ops.ts'
@@ -87,7 +87,9 @@ export interface ModelInterrupts {
 /**
  * A PCI device model. Extend it, pass a description to the constructor, and override what the device answers.
  *
- * The callbacks run synchronously inside the access; where one throws, the access fails with EIO and the process is warned.
+ * The callbacks run inside the access; where one throws, the access fails with EIO and the process is warned
+ * (`DeviceModelWarning`). All but `read` may be asynchronous: the access is over when they return their promise, and a rejection is
+ * a warning.
  */
 export class PciModel {
   /** Interrupts towards whoever drives the device. */
@@ -98,10 +100,10 @@ export class PciModel {
 
   /** @throws {TypeError} ERR_INVALID_ARG_TYPE no description */
   constructor(description: PciModelDescription) {
-    if (typeof description !== 'object' || description === null)
-      throw invalidArgType('description', 'an object', description)
+    record(description, 'description')
     u32(description.vendor, 'description.vendor')
     u32(description.device, 'description.device')
+    for (const bar of list(description.bars ?? [], 'description.bars')) record(bar, 'description.bars[]')
     this.#description = { ...description }
     const intx = (level: boolean) => this.#made().setIntx(level)
     this.irq = {
@@ -124,13 +126,13 @@ export class PciModel {
   read(_region: number, _offset: bigint, _data: DataView): void {}
 
   /** Takes a write of 1, 2, 4 or 8 bytes. */
-  write(_region: number, _offset: bigint, _data: DataView): void {}
+  write(_region: number, _offset: bigint, _data: DataView): void | Promise<void> {}
 
   /** Configuration space was written, after what hardware does by itself. */
-  configWritten(_offset: number, _width: number): void {}
+  configWritten(_offset: number, _width: number): void | Promise<void> {}
 
   /** The function was reset. */
-  reset(): void {}
+  reset(): void | Promise<void> {}
 
   /**
    * Makes the function; a model is one function, once.

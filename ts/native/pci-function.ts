@@ -128,23 +128,37 @@ export function pciFunctionClass(raw: Binding): NativePciFunctionClass {
   }
 }
 
-/** Wraps a model so that what it throws is a failed access and a warning, and never takes the program down. */
+/**
+ * Wraps a model so that what it throws, now or by a promise, is a failed access and a warning, and never takes the program
+ * down. A read has to answer at once.
+ */
 function guard(model: NativePciModel): BindingPciModel {
-  const attempt = (run: () => void): boolean => {
+  const attempt = (run: () => unknown): boolean => {
     try {
-      run()
+      const answer = run()
+      if (answer instanceof Promise) answer.catch(warn)
       return true
     } catch (error) {
-      process.emitWarning(error instanceof Error ? error : String(error), { type: 'DeviceModelWarning' })
+      warn(error)
       return false
     }
   }
   return {
-    read: (bar, offset, data) => attempt(() => model.read?.(bar, offset, data)),
+    read: (bar, offset, data) =>
+      attempt(() => {
+        const answer: unknown = model.read?.(bar, offset, data)
+        if (!(answer instanceof Promise)) return
+        answer.catch(warn)
+        throw new TypeError('read() of a device model has to answer at once, not by a promise')
+      }),
     write: (bar, offset, data) => attempt(() => model.write?.(bar, offset, data)),
     configWritten: (offset, width) => attempt(() => model.configWritten?.(offset, width)),
     reset: () => attempt(() => model.reset?.()),
   }
+}
+
+function warn(error: unknown): void {
+  process.emitWarning(error instanceof Error ? error : String(error), { type: 'DeviceModelWarning' })
 }
 
 type Numbers = 'vendor' | 'device' | 'subsystemVendor' | 'subsystemDevice' | 'revision' | 'classCode'
