@@ -40,7 +40,7 @@ export interface Addon {
   readonly NativePciFunction: NativePciFunctionClass
   readonly NativeServer: NativeServerClass
   readonly NativeVfioPci: new (pci: NativePciFunction, options?: NativeVfioPciOptions) => NativeVfioPci
+  readonly connectDevice: NativeConnect
   /** Panics inside Rust, to prove that a panic becomes an exception. */
   debugPanic(message: string): never
 }
-  readonly connectDevice: NativeConnect
