@@ -132,8 +132,10 @@ impl Shared {
         let context = self.with_windows(|windows| {
             let mut context = FaultContext::default();
             for table in windows.iter().flatten() {
+                let (below, above) = table.neighbours(fault.iova);
+                context.below = context.below.into_iter().chain(below).max();
+                context.above = context.above.into_iter().chain(above).min();
                 if table.range().contains(fault.iova) {
-                    (context.below, context.above) = table.neighbours(fault.iova);
                     context.last_change = table.history.last_covering(fault.iova);
                 }
             }

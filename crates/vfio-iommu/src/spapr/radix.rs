@@ -127,6 +127,37 @@ impl Radix {
         }
     }
 
+    /// Finds the entry next to `index` for which `wanted` holds: at or before it, or behind it.
+    pub(super) fn nearest(&self, index: u64, behind: bool, wanted: impl Fn(u64) -> bool) -> Option<u64> {
+        self.seek(self.root.get()?, 0, 0, index, behind, &wanted)
+    }
+
+    fn seek(
+        &self,
+        node: &Node,
+        depth: usize,
+        base: u64,
+        index: u64,
+        behind: bool,
+        wanted: &impl Fn(u64) -> bool,
+    ) -> Option<u64> {
+        let below: u32 = self.steps[depth + 1..].iter().sum();
+        let at = |slot: usize| base + ((slot as u64) << below);
+        let look = |slot: usize| match node {
+            Node::Leaf(leaf) => {
+                let fits = if behind { at(slot) > index } else { at(slot) <= index };
+                (fits && wanted(leaf.entries[slot].load(Ordering::Acquire))).then(|| at(slot))
+            }
+            Node::Table(slots) => {
+                let child = slots[slot].get()?;
+                self.seek(child, depth + 1, at(slot), index, behind, wanted)
+            }
+        };
+        let len = 1_usize << self.steps[depth];
+        let mid = usize::try_from(index.saturating_sub(base) >> below).unwrap_or(len).min(len - 1);
+        if behind { (mid..len).find_map(look) } else { (0..=mid).rev().find_map(look) }
+    }
+
     fn leaf_or_make(&self, index: u64, count: u64) -> (&Leaf, Range<usize>) {
         let mut shift: u32 = self.steps.iter().sum();
         let mut node = self.root.get_or_init(|| self.make(0));

@@ -173,29 +173,35 @@ impl TceTable {
         epoch::synchronize();
     }
 
-    /// Finds the mapped neighbours of an address: runs of entries with rights, as far as a look around shows.
+    /// Finds the mapped runs next to an address: the one that begins at or below it, and the one above.
     pub(super) fn neighbours(&self, iova: Iova) -> (Option<IovaRange>, Option<IovaRange>) {
+        /// Entries that a run is followed for.
         const LOOK: u64 = 4096;
         let TceGeometry { start, page_shift, entries, .. } = self.geometry;
-        let at = (iova.saturating_sub(start) >> page_shift).min(entries - 1);
-        let mut below: Option<(u64, u64)> = None;
-        let mut above: Option<(u64, u64)> = None;
-        let (first, end) = (at.saturating_sub(LOOK), entries.min(at + LOOK));
-        for index in first..end {
-            if !Tce::from_be(self.radix.load(index)).allows_any() {
-                continue;
+        let allows = |stored: u64| Tce::from_be(stored).allows_any();
+        let follow = |from: u64, step: i64| {
+            let next = |at: u64| at.checked_add_signed(step).filter(|at| *at < entries);
+            let mut at = from;
+            for _ in 0..LOOK {
+                let Some(further) = next(at).filter(|at| allows(self.radix.load(*at))) else { break };
+                at = further;
             }
-            let run = if index <= at { &mut below } else { &mut above };
-            match run {
-                Some((_, last)) if *last + 1 == index => *last = index,
-                Some(_) if index > at => break,
-                _ => *run = Some((index, index)),
-            }
-        }
-        let range = |(first, last): (u64, u64)| {
+            at
+        };
+        let range = |first: u64, last: u64| {
             IovaRange::new(start + (first << page_shift), start + ((last + 1) << page_shift) - 1)
         };
-        (below.and_then(range), above.and_then(range))
+        let at = (iova.saturating_sub(start) >> page_shift).min(entries - 1);
+        let below = if iova < start { None } else { self.radix.nearest(at, false, allows) };
+        let above = if iova < start && allows(self.radix.load(0)) {
+            Some(0)
+        } else {
+            self.radix.nearest(at, true, allows)
+        };
+        (
+            below.and_then(|last| range(follow(last, -1), last)),
+            above.and_then(|first| range(first, follow(first, 1))),
+        )
     }
 }
 
