@@ -48,11 +48,20 @@ export class DeviceSession implements DeviceUser {
     return this.#closed
   }
 
-  /** Grants access to the device. @throws {VfioError} EBADF closed, EINVAL granted already, and what opening refuses with */
-  grant(access: DeviceAccess): void {
+  /**
+   * Grants access to the device; `announce` tells the user of it, and where that fails nothing was granted.
+   * @throws {VfioError} EBADF closed, EINVAL granted already, and what opening refuses with
+   */
+  grant(access: DeviceAccess, announce?: () => void): void {
     if (this.#closed) throw new VfioError('EBADF', 'open')
     if (this.#access !== undefined) throw new VfioError('EINVAL', 'open', { reason: 'access was granted already' })
     this.device.open(this, access)
+    try {
+      announce?.()
+    } catch (error) {
+      this.device.close(this)
+      throw error
+    }
     this.#access = access
   }
 

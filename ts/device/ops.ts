@@ -290,6 +290,11 @@ export interface VfioDeviceOps {
   request?(count: number): void
   /** Tells whether a name passed to `VFIO_GROUP_GET_DEVICE_FD` means this device: `undefined` no, else yes. */
   match?(name: string): boolean
+  /**
+   * Judges the token that a user gave at `VFIO_DEVICE_BIND_IOMMUFD`, or that he gave none; absent: there are no tokens.
+   * @throws {VfioError} EACCES, EINVAL
+   */
+  matchToken?(uuid: Uint8Array | undefined): void
   /** Pages in this range are being unmapped: unpin them now. */
   dmaUnmap?(iova: bigint, length: bigint): void
 }

@@ -135,6 +135,11 @@ export class VfioPciOps implements VfioDeviceOps {
     return shared === undefined ? 0 : descriptors.installRegion({ region: shared.bar, ranges: shared.ranges })
   }
 
+  matchToken(uuid: Uint8Array | undefined): void {
+    if (uuid === undefined) return
+    throw new VfioError('EINVAL', 'VFIO_DEVICE_BIND_IOMMUFD', { reason: 'only virtual functions take a token' })
+  }
+
   request(count: number): void {
     this.native.request(count)
   }

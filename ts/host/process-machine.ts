@@ -1,10 +1,13 @@
 /** What a process needs of the machine that it runs on. */
 import type { VfioContainer } from '../container/vfio-container.ts'
 import type { VfioGroup } from '../group/vfio-group.ts'
+import type { NativeAddressSpace } from '../native/addon.ts'
 import type { DevTree } from './dev-tree.ts'
 
 /** A process, as the machine keeps it. */
 export interface MachineProcess {
+  readonly uid: number
+  readonly mm: NativeAddressSpace
   exit(): void
 }
 

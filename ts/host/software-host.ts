@@ -7,15 +7,16 @@ import type { Container } from '../container/container.ts'
 import { IommuDriverRegistry } from '../container/driver-registry.ts'
 import { NoiommuDriver } from '../container/noiommu-driver.ts'
 import { VfioContainer } from '../container/vfio-container.ts'
-import { DeviceSession } from '../device/device-session.ts'
 import { outOfRange, VfioError } from '../errors.ts'
 import { ContainerFile } from '../files/container-file.ts'
-import { DeviceFile } from '../files/device-file.ts'
 import type { Group } from '../group/group.ts'
 import { IommuGroupRegistry, type ReservedRegion } from '../group/iommu-group.ts'
 import type { VfioGroup } from '../group/vfio-group.ts'
 import { VfioRegistry } from '../group/vfio-registry.ts'
+import { IommufdContext } from '../iommufd/context.ts'
+import type { MachineIommu } from '../iommufd/hardware.ts'
 import { MdevBus } from '../mdev/bus.ts'
+import type { NativeAddressSpace } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
 import { syscall } from '../native/syscall.ts'
 import { HostPci } from '../pci/host-pci.ts'
@@ -25,11 +26,13 @@ import { SysfsTree } from '../sysfs/tree.ts'
 import { SpaprDriver } from '../spapr/spapr-driver.ts'
 import { type SpaprOptions, spaprPlatform } from '../spapr/settings.ts'
 import { DMA_ENTRY_LIMIT, Type1Driver } from '../type1/type1-driver.ts'
+import { openCdev } from './cdev-file.ts'
 import { DevTree } from './dev-tree.ts'
 import { GroupView } from './group-view.ts'
 import { machineOf, type MachineKind, ppc64Request } from './machine-kind.ts'
 import { type ModuleParameters, showModuleParameters } from './module-parameters.ts'
 import { HostProcess, type ProcessOptions } from './process.ts'
+import { IommufdFile } from './iommufd-file.ts'
 import type { MachineProcess, ProcessMachine } from './process-machine.ts'
 import { showVfioNodes } from './vfio-nodes.ts'
 
@@ -56,6 +59,8 @@ export interface SoftwareHostOptions {
   pageSize?: number
   /** What the sPAPR IOMMU of a POWER machine offers. */
   spapr?: SpaprOptions
+  /** `/dev/iommu` answers the kernel's requests for tests (`IOMMU_TEST_CMD`): mock devices and accesses; default false. */
+  iommufdTests?: boolean
   /** Number of the first IOMMU group; default 0. */
   firstGroup?: number
   /** The IOMMU; `false`: there is none, devices can be used without isolation only. */
@@ -90,6 +95,8 @@ export class SoftwareHost {
   readonly #registry: VfioRegistry
   readonly #drivers = new IommuDriverRegistry()
   readonly #processes = new Set<MachineProcess>()
+  /** The first address space of each user, whose account the others share. */
+  readonly #users = new Map<number, NativeAddressSpace>()
   readonly #machine: ProcessMachine
   #default: HostProcess | undefined
   #closed = false
@@ -104,6 +111,7 @@ export class SoftwareHost {
       disableHugepages: flag(options.disableHugepages, 'disableHugepages', false),
     }
     const { kind, pageSize } = machineOf(options)
+    const tests = flag(options.iommufdTests, 'iommufdTests', false)
     const iommu = options.iommu === false ? undefined : geometryOf(record(options.iommu ?? {}, 'iommu'))
     this.#groups = new IommuGroupRegistry(this.sysfs, u32(options.firstGroup ?? 0, 'firstGroup'))
     this.#registry = new VfioRegistry({
@@ -119,7 +127,7 @@ export class SoftwareHost {
       this.#drivers.register(new SpaprDriver({ platform, resetGroup: (number) => this.#resetGroup(number) }))
     }
     this.#machine = this.#makeMachine(kind, pageSize)
-    this.#showNodes()
+    this.#showNodes(kind === 'x86' ? { iommu: iommu?.geometry ?? geometryOf({}).geometry, tests } : undefined)
     this.pci = new HostPci({
       sysfs: this.sysfs,
       groups: this.#groups,
@@ -210,21 +218,33 @@ export class SoftwareHost {
       request: kind === 'x86' ? (request) => request : ppc64Request,
       makeContainer: () => new VfioContainer(this.#drivers),
       vfioGroup: (number) => this.#vfioGroup(number),
-      started: (process) => void this.#processes.add(process),
+      started: (process) => this.#started(process),
       exited: (process) => void this.#processes.delete(process),
     }
   }
 
-  #showNodes(): void {
+  #showNodes(iommufd: { iommu: MachineIommu; tests: boolean } | undefined): void {
     this.dev.add('/dev/vfio/vfio', { mode: 0o666, open: () => new ContainerFile(new VfioContainer(this.#drivers)) })
     this.dev.add('/dev/iommu', {
       mode: 0o660,
       open: () => {
+        if (iommufd) return new IommufdFile(new IommufdContext({ tests: iommufd.tests }), iommufd.iommu)
         throw new VfioError('ENODEV', 'open', { path: '/dev/iommu', reason: 'this machine has no iommufd' })
       },
     })
-    showVfioNodes(this.#registry, this.dev, this.sysfs, (_caller, device) => new DeviceFile(new DeviceSession(device)))
+    const iommu = iommufd?.iommu ?? geometryOf({}).geometry
+    showVfioNodes(this.#registry, this.dev, this.sysfs, (caller, device, group) =>
+      openCdev(caller, device, group, iommu),
+    )
     showModuleParameters(this.sysfs, this.parameters)
+  }
+
+  /** Processes of one user share what they may pin. */
+  #started(process: MachineProcess): void {
+    this.#processes.add(process)
+    const first = this.#users.get(process.uid)
+    if (first === undefined) this.#users.set(process.uid, process.mm)
+    else syscall('fork', () => process.mm.joinUser(first))
   }
 
   #vfioGroup(number: number): VfioGroup {

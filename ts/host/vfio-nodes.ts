@@ -13,7 +13,7 @@ import type { DevTree } from './dev-tree.ts'
 const MAJOR = { group: 510, device: 511 }
 
 /** Opens the character device of a VFIO device. @throws {VfioError} */
-export type CdevOpener = (caller: Caller, device: VfioDevice) => OpenFile
+export type CdevOpener = (caller: Caller, device: VfioDevice, group: VfioGroup) => OpenFile
 
 /** Keeps `/dev` and `/sys` as the registry is. */
 export function showVfioNodes(registry: VfioRegistry, dev: DevTree, sysfs: SysfsTree, openCdev: CdevOpener): void {
@@ -31,9 +31,9 @@ export function showVfioNodes(registry: VfioRegistry, dev: DevTree, sysfs: Sysfs
     dev.remove(groupNode(group))
     removeClassDevice(sysfs, `/sys/devices/virtual/vfio/${group.name}`, `/sys/class/vfio/${group.name}`)
   })
-  registry.on('device-added', (device) => {
-    const name = `vfio${device.index}`
-    dev.add(`/dev/vfio/devices/${name}`, { mode: 0o600, open: (caller) => openCdev(caller, device) })
+  registry.on('device-added', (device, group) => {
+    const name = cdevName(group, device.index)
+    dev.add(`/dev/vfio/devices/${name}`, { mode: 0o600, open: (caller) => openCdev(caller, device, group) })
     if (device.path === undefined) return
     const path = `${device.path}/vfio-dev/${name}`
     addClassDevice(sysfs, {
@@ -44,8 +44,8 @@ export function showVfioNodes(registry: VfioRegistry, dev: DevTree, sysfs: Sysfs
     })
     sysfs.link(`${path}/device`, device.path)
   })
-  registry.on('device-removed', (device, _group, index) => {
-    const name = `vfio${index}`
+  registry.on('device-removed', (device, group, index) => {
+    const name = cdevName(group, index)
     dev.remove(`/dev/vfio/devices/${name}`)
     if (device.path !== undefined) removeClassDevice(sysfs, `${device.path}/vfio-dev`, `/sys/class/vfio-dev/${name}`)
   })
@@ -53,6 +53,11 @@ export function showVfioNodes(registry: VfioRegistry, dev: DevTree, sysfs: Sysfs
 
 function groupNode(group: VfioGroup): string {
   return `/dev/vfio/${group.name}`
+}
+
+/** Name of a device's own file: its number, said to be without isolation where it is. */
+function cdevName(group: VfioGroup, index: number | undefined): string {
+  return group.kind === 'noiommu' ? `noiommu-vfio${index}` : `vfio${index}`
 }
 
 function addClassDevice(sysfs: SysfsTree, node: { path: string; name: string; numbers: string; class: string }): void {

@@ -124,6 +124,8 @@ export interface NativeAddressSpace {
   setLimit(bytes: U64): void
   /** Gives or takes CAP_IPC_LOCK. */
   setCapIpcLock(capable: boolean): void
+  /** Makes the process one of the same user as another: they share the account of pinned memory. */
+  joinUser(other: NativeAddressSpace): void
   /** Locked pages (`VmLck`, what type1 charges). */
   lockedVm(): bigint
   /** Pinned pages (`VmPin`, what iommufd charges). */

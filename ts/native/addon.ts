@@ -12,6 +12,7 @@
  * integer will do. Sizes, offsets and addresses are in bytes.
  */
 import type { NativeDmaClass, NativeType1 } from './addon-iommu.ts'
+import type { NativeIommufd } from './addon-iommufd.ts'
 import type { NativeAddressSpace, NativeLimits, NativeMemoryClass } from './addon-memory.ts'
 import type {
   NativeEventFdClass,
@@ -23,6 +24,7 @@ import type {
 import type { NativeConnect, NativeServerClass } from './addon-user.ts'
 
 export * from './addon-iommu.ts'
+export * from './addon-iommufd.ts'
 export * from './addon-memory.ts'
 export * from './addon-pci.ts'
 export * from './addon-user.ts'
@@ -35,6 +37,8 @@ export interface Addon {
   readonly NativeAddressSpace: new (limits: NativeLimits) => NativeAddressSpace
   /** `entryLimit` is `dma_entry_limit`. */
   readonly NativeType1: new (v2: boolean, entryLimit: number) => NativeType1
+  /** Address spaces of iommufd, and what is attached to them. */
+  readonly iommufd: NativeIommufd
   readonly NativeDma: NativeDmaClass
   readonly NativeEventFd: NativeEventFdClass
   readonly NativePciFunction: NativePciFunctionClass

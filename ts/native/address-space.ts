@@ -85,6 +85,11 @@ export class AddressSpaceHandle implements NativeAddressSpace {
     this.#owner.setLimits(undefined, flag(capable, 'capable', false))
   }
 
+  joinUser(other: NativeAddressSpace): void {
+    AddressSpaceHandle.handleOf(other, 'other')
+    this.#owner.joinUser((other as AddressSpaceHandle).#owner)
+  }
+
   lockedVm(): bigint {
     return this.#owner.lockedVm()
   }

@@ -55,6 +55,7 @@ export interface BindingAddressSpace {
   mlock(address: bigint, length: bigint): void
   munlock(address: bigint, length: bigint): void
   setLimits(memlock: bigint | undefined, capIpcLock: boolean | undefined): void
+  joinUser(other: BindingAddressSpace): void
   lockedVm(): bigint
   pinnedVm(): bigint
   close(): void

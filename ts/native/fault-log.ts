@@ -13,6 +13,14 @@ export class FaultLogHandle implements NativeFaultLog {
     this.#owner = owner
   }
 
+  /** The owner behind `log`. @throws {TypeError} it is not ours */
+  static ownerOf(log: unknown, name: string): BindingFaultLog {
+    if (typeof log !== 'object' || log === null || !(#owner in log)) {
+      throw invalidArgType(name, 'a native fault log', log)
+    }
+    return log.#owner
+  }
+
   total(): bigint {
     return this.#owner.total()
   }

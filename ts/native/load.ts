@@ -8,13 +8,15 @@ import { isMainThread } from 'node:worker_threads'
 import { AddressSpaceHandle } from './address-space.ts'
 import type { Addon, NativeLimits, NativePciFunction, NativeVfioPciOptions } from './addon.ts'
 import type { Binding } from './binding.ts'
+import type { IommufdBinding } from './binding-iommufd.ts'
 import { dmaClass } from './dma.ts'
 import { eventFdClass } from './event-fd.ts'
+import { iommufdClasses } from './iommufd.ts'
 import { memoryClass } from './memory.ts'
 import { pciFunctionClass } from './pci-function.ts'
+import { connector } from './remote.ts'
 import { serverClass } from './server.ts'
 import { target } from './target.ts'
-import { connector } from './remote.ts'
 import { Type1Handle } from './type1.ts'
 import { VfioPciHandle } from './vfio-pci.ts'
 import { spaprClasses } from './spapr.ts'
@@ -48,6 +50,7 @@ function makeAddon(binding: Binding): Addon & SpaprAddon {
         super(binding, v2, entryLimit)
       }
     },
+    iommufd: iommufdClasses(binding as IommufdBinding),
     NativeDma: dmaClass(binding),
     NativeEventFd: eventFdClass(binding),
     NativePciFunction: pciFunctionClass(binding),

@@ -136,6 +136,13 @@ impl NativeAddressSpace {
         self.get()?.munlock(u64(&address, "address")?, u64(&length, "length")?).map_err(throw)
     }
 
+    /// Makes this process one of the same user as another.
+    #[napi(catch_unwind)]
+    pub fn join_user(&self, other: &NativeAddressSpace) -> Result<()> {
+        self.get()?.locked().join_user(other.space.locked());
+        Ok(())
+    }
+
     /// Sets limit and capability; what is undefined stays as it is.
     #[napi(catch_unwind)]
     pub fn set_limits(&self, memlock: Option<BigInt>, cap_ipc_lock: Option<bool>) -> Result<()> {

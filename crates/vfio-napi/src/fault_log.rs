@@ -106,6 +106,11 @@ impl From<MapEvent> for Change {
 }
 
 impl NativeFaultLog {
+    /// Returns the log itself.
+    pub(crate) fn log(&self) -> &Arc<FaultLog> {
+        &self.log
+    }
+
     /// Wraps a log for JavaScript.
     pub(crate) fn new(log: Arc<FaultLog>) -> Self {
         Self { log }
@@ -114,6 +119,12 @@ impl NativeFaultLog {
 
 #[napi]
 impl NativeFaultLog {
+    /// Makes a log of its own.
+    #[napi(factory, catch_unwind)]
+    pub fn create() -> Result<Self> {
+        Ok(Self::new(Arc::default()))
+    }
+
     /// Counts the faults since the log was made.
     #[napi(catch_unwind)]
     pub fn total(&self) -> Result<BigInt> {

@@ -18,6 +18,7 @@ mod fault_log;
 #[cfg(unix)]
 mod fd;
 mod handles;
+mod ioas;
 mod js;
 mod js_bytes;
 mod js_pci_model;
@@ -27,8 +28,8 @@ mod object;
 mod pci_description;
 mod pci_function;
 mod pci_models;
-mod raw;
 mod promise;
+mod raw;
 mod realm;
 mod region_mapping;
 mod shared_objects;

@@ -46,6 +46,7 @@ export class Machine {
     }
     this.#functions = FUNCTIONS
     this.host = new SoftwareHost({
+      iommufdTests: true,
       ...(env.dma_entry_limit === undefined ? {} : { dmaEntryLimit: small(env.dma_entry_limit) }),
       ...(env.noiommu === undefined ? {} : { noiommu: env.noiommu }),
     })

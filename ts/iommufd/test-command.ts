@@ -1,0 +1,227 @@
+/**
+ * `IOMMU_TEST_CMD`: the kernel's hooks for testing an iommufd without devices: a mock IOMMU with its devices, and accesses.
+ *
+ * Off unless the machine says so.
+ */
+import type { IoctlArgument } from '../device/ops.ts'
+import type { Task } from '../device/task.ts'
+import { VfioError } from '../errors.ts'
+import { status, syscall } from '../native/syscall.ts'
+import {
+  IOMMU_TEST_OP_ACCESS_PAGES,
+  IOMMU_TEST_OP_ACCESS_REPLACE_IOAS,
+  IOMMU_TEST_OP_ACCESS_RW,
+  IOMMU_TEST_OP_ADD_RESERVED,
+  IOMMU_TEST_OP_CREATE_ACCESS,
+  IOMMU_TEST_OP_DESTROY_ACCESS_PAGES,
+  IOMMU_TEST_OP_DIRTY,
+  IOMMU_TEST_OP_MD_CHECK_MAP,
+  IOMMU_TEST_OP_MOCK_DOMAIN,
+  IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS,
+  IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE,
+  MOCK_ACCESS_RW_WRITE,
+  MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+  MOCK_FLAGS_ACCESS_WRITE,
+  MOCK_FLAGS_DEVICE_NO_DIRTY,
+} from '../uapi/constants.ts'
+import {
+  testAccessPages,
+  testAccessReplaceIoas,
+  testAccessRw,
+  testAddReserved,
+  testCheckMap,
+  testCreateAccess,
+  testDestroyAccessPages,
+  testDirty,
+  testMockDomain,
+  testMockDomainReplace,
+} from '../uapi/structs.ts'
+import { requireZero, takeCommand } from './command.ts'
+import type { IommufdContext } from './context.ts'
+import type { IommufdCaller } from './descriptor.ts'
+import { AttachGroup, IommufdDevice } from './device.ts'
+import { mockHardware } from './hardware.ts'
+import { HwptPaging } from './hwpt.ts'
+import { IommufdObject } from './object.ts'
+import { TestAccess } from './test-access.ts'
+
+const OPERATION = 'IOMMU_TEST_CMD'
+/** Most bytes of one access. */
+const MOST = 16n << 20n
+const PAGE = 4096n
+
+/** A mock device: bound and attached as long as it exists. */
+class MockDevice extends IommufdObject {
+  readonly kind = 'selftest'
+  readonly #context: IommufdContext
+  device: IommufdDevice | undefined
+
+  constructor(context: IommufdContext) {
+    super()
+    this.#context = context
+  }
+
+  destroy(): void {
+    const { device } = this
+    this.device = undefined
+    if (device === undefined) return
+    device.detach()
+    device.release()
+    this.#context.objects.remove(device)
+  }
+}
+
+type Operation = (context: IommufdContext, argument: IoctlArgument, caller: IommufdCaller) => void
+
+const OPERATIONS: ReadonlyMap<number, Operation> = new Map([
+  [IOMMU_TEST_OP_ADD_RESERVED, addReserved],
+  [IOMMU_TEST_OP_MOCK_DOMAIN, (context, argument) => mockDomain(context, argument, false)],
+  [IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS, (context, argument) => mockDomain(context, argument, true)],
+  [IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, mockDomainReplace],
+  [IOMMU_TEST_OP_MD_CHECK_MAP, checkMap],
+  [IOMMU_TEST_OP_CREATE_ACCESS, createAccess],
+  [IOMMU_TEST_OP_ACCESS_REPLACE_IOAS, accessReplaceIoas],
+  [IOMMU_TEST_OP_ACCESS_PAGES, accessPages],
+  [IOMMU_TEST_OP_DESTROY_ACCESS_PAGES, destroyAccessPages],
+  [IOMMU_TEST_OP_ACCESS_RW, accessRw],
+  [IOMMU_TEST_OP_DIRTY, dirty],
+])
+
+/** Does an operation. @throws {VfioError} EOPNOTSUPP unknown, and what the operation refuses with */
+export function testCommand(context: IommufdContext, argument: IoctlArgument, caller: IommufdCaller): void {
+  const { op } = takeCommand(argument, testMockDomain, OPERATION).value
+  const operation = OPERATIONS.get(op)
+  if (operation === undefined) throw new VfioError('EOPNOTSUPP', OPERATION, { reason: `there is no operation ${op}` })
+  operation(context, argument, caller)
+}
+
+function addReserved(context: IommufdContext, argument: IoctlArgument): void {
+  const { id, start, length } = takeCommand(argument, testAddReserved, OPERATION).value
+  const { native } = context.ioas(id, OPERATION)
+  const last = BigInt.asUintN(64, start + length - 1n)
+  syscall(OPERATION, () => native.reserve([{ start, last }]))
+}
+
+function mockDomain(context: IommufdContext, argument: IoctlArgument, flagged: boolean): void {
+  const command = takeCommand(argument, testMockDomain, OPERATION)
+  const { id, devFlags } = command.value
+  const flags = flagged ? devFlags : 0
+  requireZero(flags & ~MOCK_FLAGS_DEVICE_NO_DIRTY, OPERATION)
+  const { objects } = context
+  const mock = objects.add(new MockDevice(context))
+  try {
+    const hardware = mockHardware((flags & MOCK_FLAGS_DEVICE_NO_DIRTY) === 0)
+    const device = objects.add(new IommufdDevice(objects, new AttachGroup(), hardware))
+    device.hold()
+    mock.device = device
+    const hwptId = device.attach(id)
+    command.respond({ outStdevId: mock.id, outHwptId: hwptId, outIdevId: device.id })
+  } catch (error) {
+    objects.destroy(mock.id)
+    throw error
+  }
+}
+
+function mockDomainReplace(context: IommufdContext, argument: IoctlArgument): void {
+  const command = takeCommand(argument, testMockDomainReplace, OPERATION)
+  const { id, ptId } = command.value
+  const { device } = context.objects.getOf(id, MockDevice, OPERATION)
+  command.respond({ ptId: device?.replace(ptId) ?? ptId })
+}
+
+function checkMap(context: IommufdContext, argument: IoctlArgument, task: Task): void {
+  const { id, iova, length, uptr } = takeCommand(argument, testCheckMap, OPERATION).value
+  const hwpt = context.objects.getOf(id, HwptPaging, OPERATION)
+  if (length === 0n) return
+  syscall(OPERATION, () => hwpt.ioas.native.checkMap(hwpt.native, { iova, length }, task.mm, uptr))
+}
+
+function createAccess(context: IommufdContext, argument: IoctlArgument, caller: IommufdCaller): void {
+  const command = takeCommand(argument, testCreateAccess, OPERATION)
+  const { id, flags } = command.value
+  requireZero(flags & ~MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES, OPERATION)
+  const file = new TestAccess(context, (flags & MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES) !== 0)
+  let fd: number | undefined
+  try {
+    file.access.attach(id)
+    fd = caller.install(file)
+    command.respond({ outAccessFd: fd })
+  } catch (error) {
+    if (fd === undefined) file.release()
+    else caller.remove(fd)
+    throw error
+  }
+}
+
+function accessOf(caller: IommufdCaller, fd: number): TestAccess {
+  const file = caller.file(fd | 0)
+  if (file instanceof TestAccess) return file
+  throw new VfioError('EBADFD', OPERATION, { reason: `descriptor ${fd} is no access` })
+}
+
+function accessReplaceIoas(_context: IommufdContext, argument: IoctlArgument, caller: IommufdCaller): void {
+  const { id, ioasId } = takeCommand(argument, testAccessReplaceIoas, OPERATION).value
+  accessOf(caller, id).access.attach(ioasId)
+}
+
+function accessPages(_context: IommufdContext, argument: IoctlArgument, caller: IommufdCaller): void {
+  const command = takeCommand(argument, testAccessPages, OPERATION)
+  const { id, flags, iova, length, uptr } = command.value
+  requireSize(length)
+  requireZero(flags & ~MOCK_FLAGS_ACCESS_WRITE, OPERATION)
+  const file = accessOf(caller, id)
+  if (!file.mayPin) throw new VfioError('EOPNOTSUPP', OPERATION, { reason: 'this access may not pin' })
+  const write = (flags & MOCK_FLAGS_ACCESS_WRITE) !== 0
+  const expected = uptr === 0n ? undefined : { mm: caller.mm, address: uptr - (iova % PAGE) }
+  const outAccessPagesId = file.pin(iova, length, write, expected)
+  try {
+    command.respond({ outAccessPagesId })
+  } catch (error) {
+    file.unpin(outAccessPagesId)
+    throw error
+  }
+}
+
+function destroyAccessPages(_context: IommufdContext, argument: IoctlArgument, caller: IommufdCaller): void {
+  const { id, accessPagesId } = takeCommand(argument, testDestroyAccessPages, OPERATION).value
+  accessOf(caller, id).unpin(accessPagesId)
+}
+
+function accessRw(_context: IommufdContext, argument: IoctlArgument, caller: IommufdCaller): void {
+  const { id, flags, iova, length, uptr } = takeCommand(argument, testAccessRw, OPERATION).value
+  requireSize(length)
+  requireZero(flags & ~MOCK_ACCESS_RW_WRITE, OPERATION)
+  const { native } = accessOf(caller, id).access
+  if ((flags & MOCK_ACCESS_RW_WRITE) === 0) {
+    const bytes = syscall(OPERATION, () => native.read(iova, Number(length)), { address: iova })
+    status(caller.mm.write(uptr, bytes), OPERATION, { address: uptr })
+    return
+  }
+  const bytes = new Uint8Array(Number(length))
+  status(caller.mm.read(uptr, bytes), OPERATION, { address: uptr })
+  syscall(OPERATION, () => native.write(iova, bytes), { address: iova })
+}
+
+function dirty(context: IommufdContext, argument: IoctlArgument, task: Task): void {
+  const command = takeCommand(argument, testDirty, OPERATION)
+  const { id, flags, iova, length, pageSize, uptr } = command.value
+  const hwpt = context.objects.getOf(id, HwptPaging, OPERATION)
+  const unaligned = pageSize === 0n || length === 0n || iova % pageSize !== 0n || length % pageSize !== 0n
+  if (unaligned || uptr === 0n || flags !== 0) throw new VfioError('EINVAL', OPERATION)
+  if (!hwpt.tracksDirty) throw new VfioError('EINVAL', OPERATION, { reason: 'the page table tracks no dirty pages' })
+  const pages = length / pageSize
+  if (pages > MOST) throw new VfioError('ENOMEM', OPERATION)
+  const bitmap = new Uint8Array(Number((pages + 7n) / 8n))
+  status(task.mm.read(uptr, bitmap), OPERATION, { address: uptr })
+  let count = 0n
+  for (let page = 0n; page < pages; page++) {
+    if (((bitmap[Number(page >> 3n)] ?? 0) & (1 << Number(page & 7n))) === 0) continue
+    hwpt.ioas.native.markDirty(hwpt.native, iova + page * pageSize, pageSize)
+    count++
+  }
+  command.respond({ outNrDirty: count })
+}
+
+function requireSize(length: bigint): void {
+  if (length > MOST) throw new VfioError('ENOMEM', OPERATION, { reason: 'more than an access moves at once' })
+}
