@@ -151,19 +151,22 @@ export class HostProcess implements Task {
     return this.#placements.place(hostMemory(memory))
   }
 
-  /** Opens a container (`/dev/vfio/vfio`). @throws {VfioError} EBADF the process has ended */
+  /** Opens a container (`/dev/vfio/vfio`). @throws {VfioError} EBADF the process has ended, EACCES */
   openContainer(): Container {
     this.#alive('open')
+    this.#mayOpen('/dev/vfio/vfio')
     return new Container(this.#machine.makeContainer(), this)
   }
 
   /**
    * Opens a group by number (`/dev/vfio/N`).
-   * @throws {VfioError} ENOENT no device of it is bound to a VFIO driver, EPERM, EBUSY it is open
+   * @throws {VfioError} ENOENT no device of it is bound to a VFIO driver, EACCES, EPERM, EBUSY it is open
    */
   openGroup(number: number): Group {
     this.#alive('open')
-    return new Group(this.#machine.vfioGroup(u32(number, 'number')), this)
+    const group = this.#machine.vfioGroup(u32(number, 'number'))
+    this.#mayOpen(`/dev/vfio/${group.name}`)
+    return new Group(group, this)
   }
 
   /**
@@ -204,7 +207,8 @@ export class HostProcess implements Task {
 
   /** The handle of a descriptor. @throws {VfioError} EBADF it is not open */
   file(fd: number): FileHandle {
-    const handle = this.fileOrUndefined(u32(fd, 'fd'))
+    if (typeof fd !== 'number') throw invalidArgType('fd', 'a number', fd)
+    const handle = this.fileOrUndefined(fd)
     if (!handle) throw new VfioError('EBADF', 'file', { reason: `descriptor ${fd} is not open` })
     return handle
   }
@@ -353,6 +357,11 @@ export class HostProcess implements Task {
       install: (file) => descriptors.install(new OpenDescription(file, { read: true, write: true })),
       remove: (fd) => descriptors.close(fd),
     }
+  }
+
+  /** Refuses what the owner and mode of a node forbid. @throws {VfioError} ENOENT, EACCES */
+  #mayOpen(path: string): void {
+    this.#machine.dev.lookup(path, this, { read: true, write: true })
   }
 
   #alive(operation: string): void {
