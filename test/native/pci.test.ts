@@ -227,7 +227,10 @@ describe('a model in JavaScript', () => {
     expect(device.read(0, 0, into)).toBe(EIO)
     expect([...into]).toEqual([1, 2, 3, 4])
     expect(device.write(0, 0, into)).toBe(EIO)
-    expect(warned).toEqual([bug, 'a string'])
+    expect(warned).toMatchObject([
+      { name: 'DeviceModelWarning', message: 'a device model failed: model bug', cause: bug },
+      { name: 'DeviceModelWarning', message: "a device model failed: 'a string'", cause: 'a string' },
+    ])
     device.close()
   })
 

@@ -88,8 +88,15 @@ export interface ModelInterrupts {
  * A PCI device model. Extend it, pass a description to the constructor, and override what the device answers.
  *
  * The callbacks run inside the access; where one throws, the access fails with EIO and the process is warned
- * (`DeviceModelWarning`). All but `read` may be asynchronous: the access is over when they return their promise, and a rejection is
- * a warning.
+ * (`DeviceModelWarning`).
+ *
+ * They may give promises. `configWritten` and `reset` are over when they return; nobody waits for more. `read` and `write` may answer
+ * later:
+ * - `region.readAsync`, `region.writeAsync` and a client over vfio-user wait for it, while the event loop goes on. `region.read` and
+ *   mapped BARs do not wait: reads throw EAGAIN, writes count as done at once.
+ * - Accesses reach the model in the order in which they came. One may come while another is not answered yet, from the model itself too.
+ * - A promise that is rejected fails the access with EIO and is a warning. A reset of the function, and closing the device, let go of
+ *   accesses that are not answered yet: they fail with EIO, and what becomes of their promises matters to nobody.
  */
 export class PciModel {
   /** Interrupts towards whoever drives the device. */
@@ -122,11 +129,14 @@ export class PciModel {
     return this.#dma
   }
 
-  /** Answers a read of `data.byteLength` (1, 2, 4 or 8) bytes; what is left alone reads as zero. */
-  read(_region: number, _offset: bigint, _data: DataView): void {}
+  /**
+   * Answers a read of `data.byteLength` (1, 2, 4 or 8) bytes by setting them, now or by the time that a promise is kept; what is left
+   * alone reads as zero.
+   */
+  read(_region: number, _offset: bigint, _data: DataView): void | PromiseLike<void> {}
 
-  /** Takes a write of 1, 2, 4 or 8 bytes. */
-  write(_region: number, _offset: bigint, _data: DataView): void | Promise<void> {}
+  /** Takes a write of 1, 2, 4 or 8 bytes; a promise tells when the device is done with it. */
+  write(_region: number, _offset: bigint, _data: DataView): void | PromiseLike<void> {}
 
   /** Configuration space was written, after what hardware does by itself. */
   configWritten(_offset: number, _width: number): void | Promise<void> {}

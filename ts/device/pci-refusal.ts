@@ -61,7 +61,14 @@ export function mapRefusal(code: ErrnoName, native: NativeVfioPci, index: number
   return { address: offset, reason, ...(mappable ? {} : { remedy: 'access it by read and write' }) }
 }
 
+/** A model that answers by promises, asked by somebody who does not wait. */
+const LATER: VfioErrorDetails = {
+  reason: 'the device answers later',
+  remedy: 'wait for it: use readAsync of the region',
+}
+
 function whyNoAccess(code: ErrnoName, native: NativeVfioPci, index: number, offset: bigint): VfioErrorDetails {
+  if (code === 'EAGAIN') return LATER
   const region = regionOf(native, index)
   if (region === undefined) return noRegion(index)
   if (region.size === 0n) return { reason: `the device has nothing in region ${index}` }

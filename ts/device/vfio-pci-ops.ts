@@ -2,7 +2,7 @@
 import { isErrno, VfioError } from '../errors.ts'
 import type { NativePciFunction, NativeVfioPci } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
-import { syscall } from '../native/syscall.ts'
+import { later, syscall } from '../native/syscall.ts'
 import { nativeDma } from './dma.ts'
 import type { HotResetProvider } from './hot-reset.ts'
 import { lookedUp, nativeEvent, nativeIrqSet } from './native-events.ts'
@@ -101,6 +101,24 @@ export class VfioPciOps implements VfioDeviceOps {
     const done = this.native.write(region, offset, from)
     if (done < 0) throw this.#refused('write', done, region, offset)
     return done
+  }
+
+  async readAsync(region: number, offset: bigint, into: Uint8Array): Promise<number> {
+    const bytes = await later(
+      'read',
+      () => this.native.submitRead(region, offset, into.byteLength),
+      (code) => accessRefusal(code, this.native, region, offset),
+    )
+    into.set(bytes)
+    return bytes.byteLength
+  }
+
+  writeAsync(region: number, offset: bigint, from: Uint8Array): Promise<number> {
+    return later(
+      'write',
+      () => this.native.submitWrite(region, offset, from),
+      (code) => accessRefusal(code, this.native, region, offset),
+    )
   }
 
   mmap(

@@ -7,10 +7,7 @@ import { addon } from '../native/load.ts'
 import { syscall } from '../native/syscall.ts'
 import type { Caller, OpenFile } from './open-file.ts'
 
-const POLLIN = 1
-const POLLOUT = 4
 const WIDTH = 8
-const MAX = 0xffff_ffff_ffff_fffen
 
 /** An open event counter. */
 export class EventFdFile implements OpenFile {
@@ -41,26 +38,20 @@ export class EventFdFile implements OpenFile {
     refusePosition('write', position)
     if (from.byteLength < WIDTH) throw new VfioError('EINVAL', 'write', { reason: 'an eventfd takes 8 bytes' })
     const value = new DataView(from.buffer, from.byteOffset).getBigUint64(0, true)
-    if (value > MAX) throw new VfioError('EINVAL', 'write', { reason: 'the counter cannot hold it' })
-    if (this.#peek() > MAX - value) throw new VfioError('EAGAIN', 'write', { reason: 'the counter is full' })
-    this.#native.signal(value)
-    return WIDTH
+    const done = this.#native.add(value)
+    if (done === 0) return WIDTH
+    const { code } = VfioError.fromStatus(done, 'write')
+    throw new VfioError(code, 'write', {
+      reason: code === 'EAGAIN' ? 'the counter is full' : 'the counter cannot hold it',
+    })
   }
 
   poll(): number {
-    const count = this.#peek()
-    return (count > 0n ? POLLIN : 0) | (count < MAX ? POLLOUT : 0)
+    return this.#native.poll()
   }
 
   release(): void {
     this.#sink.close()
-  }
-
-  /** The count, which stays. */
-  #peek(): bigint {
-    const count = this.#native.read() ?? 0n
-    if (count > 0n) this.#native.signal(count)
-    return count
   }
 }
 

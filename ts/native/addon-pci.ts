@@ -7,6 +7,12 @@ import type { NativeMemory, NativeStatus } from './addon-memory.ts'
 export interface NativeEventFd {
   /** Adds `value` (default 1), saturating at 2^64-2. Throws EBADF when closed. */
   signal(value?: U64): void
+  /** Adds as a write to a non-blocking eventfd does: 0, or EAGAIN there is no room, EINVAL 2^64-1, EBADF. */
+  add(value: U64): NativeStatus
+  /** The count, which stays. @throws EOPNOTSUPP the system does not tell (no `/proc`), EBADF */
+  count(): bigint
+  /** POLLIN (1) where the count is not zero, POLLOUT (4) where there is room for 1. Throws EBADF when closed. */
+  poll(): number
   /** Takes the count; undefined where it is zero. */
   read(): bigint | undefined
   /** The descriptor (owned by this object), -1 where there is none. */
@@ -78,10 +84,10 @@ export interface NativePciDescription extends NativePciIdentity {
  * An access whose callback throws fails with EIO; what was thrown becomes a warning of the process.
  */
 export interface NativePciModel {
-  /** Reads `data.byteLength` (1, 2, 4 or 8) bytes of a BAR. */
-  read?(bar: number, offset: bigint, data: Uint8Array): void
-  /** Writes to a BAR. */
-  write?(bar: number, offset: bigint, data: Uint8Array): void
+  /** Reads `data.byteLength` (1, 2, 4 or 8) bytes of a BAR, now or by the time that a promise is kept. */
+  read?(bar: number, offset: bigint, data: Uint8Array): void | PromiseLike<void>
+  /** Writes to a BAR, now or by the time that a promise is kept. */
+  write?(bar: number, offset: bigint, data: Uint8Array): void | PromiseLike<void>
   /** Configuration space was written, after the hardware's own behaviour. */
   configWritten?(offset: number, width: number): void
   /** The function was reset. */
@@ -260,10 +266,14 @@ export interface NativeVfioPci {
   setIrqs(request: NativeIrqSet): void
   /** `VFIO_DEVICE_RESET`. @throws EINVAL the function has no reset */
   reset(): void
-  /** Bytes read, or EINVAL, EIO, EFAULT. A short count is an end, as in the kernel. */
+  /** Bytes read, or EINVAL, EIO, EFAULT, EAGAIN the model answers later. A short count is an end, as in the kernel. */
   read(region: number, offset: U64, into: Uint8Array): NativeStatus
-  /** Bytes written, or EINVAL, EIO. */
+  /** Bytes written, or EINVAL, EIO. Nobody waits for a model that is done with them later. */
   write(region: number, offset: U64, from: Uint8Array): NativeStatus
+  /** As {@link read}, from models too that answer later; a refusal is an error whose `code` is the errno's name. */
+  submitRead(region: number, offset: U64, length: number): Promise<Uint8Array>
+  /** As {@link write}, until the model is done with it; see {@link submitRead}. */
+  submitWrite(region: number, offset: U64, from: Uint8Array): Promise<number>
   /** Maps a part of a region. @throws EINVAL, ENODEV */
   mmap(
     region: number,

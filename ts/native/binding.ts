@@ -74,7 +74,6 @@ export interface BindingServer {
   stop(): void
 }
 
-/** Owner of an event counter. */
 /** Owner of a connection to a vfio-user server; null stands for nothing. */
 export interface BindingRemoteDevice {
   readonly isOpen: boolean
@@ -116,6 +115,7 @@ export type BindingLoan = [
   byMessage: boolean,
 ]
 
+/** Owner of an event counter. */
 export interface BindingEventFd {
   readonly handle: number
   fd(): number
@@ -144,9 +144,9 @@ export interface BindingType1 {
 export interface BindingDma {
   readonly handle: number
   readonly name: string
-  share(): bigint
   submitRead(iova: bigint, length: number): Promise<Uint8Array>
   submitWrite(iova: bigint, from: Uint8Array): Promise<void>
+  share(): bigint
   close(): void
 }
 
@@ -161,10 +161,13 @@ export interface BindingFaultLog {
   setListener(listener: (() => void) | undefined): void
 }
 
+/** The bytes of an access that is done, or undefined where it failed; never rejected. */
+export type BindingAnswer = boolean | Promise<Uint8Array | undefined>
+
 /** A model's functions; each answers `false` where the access failed, and none throws. */
 export interface BindingPciModel {
-  read(bar: number, offset: bigint, data: Uint8Array): boolean
-  write(bar: number, offset: bigint, data: Uint8Array): boolean
+  read(bar: number, offset: bigint, data: Uint8Array): BindingAnswer
+  write(bar: number, offset: bigint, data: Uint8Array): BindingAnswer
   configWritten?: (offset: number, width: number) => boolean
   reset?: () => boolean
 }
@@ -219,7 +222,6 @@ export interface BindingRegionMapping {
  */
 export type BindingIrqFd = number
 
-/** Owner of a binding of vfio-pci. */
 /** An interrupt request. */
 export interface BindingIrqRequest {
   argsz: number
@@ -231,6 +233,7 @@ export interface BindingIrqRequest {
   events?: BindingIrqFd[]
 }
 
+/** Owner of a binding of vfio-pci. */
 export interface BindingVfioPci {
   readonly handle: number
   openDevice(dma: number | undefined): void
@@ -240,6 +243,8 @@ export interface BindingVfioPci {
   getIrqInfo(index: number): NativeIrqInfo
   setIrqs(request: BindingIrqRequest): void
   reset(): void
+  submitRead(region: number, offset: bigint, length: number): Promise<Uint8Array>
+  submitWrite(region: number, offset: bigint, from: Uint8Array): Promise<number>
   mmap(region: number, offset: bigint, length: bigint): BindingRegionMapping
   deviceFeature(
     flags: number,
@@ -279,8 +284,8 @@ export interface BindingClasses {
   NativeServer: {
     start(path: string, settings: NativeServeSettings, wake: () => void, native: number | undefined): BindingServer
   }
-  NativeType1: new (v2: boolean, entryLimit: number) => BindingType1
   connectDevice(path: string, patience: number): Promise<BindingRemoteDevice>
+  NativeType1: new (v2: boolean, entryLimit: number) => BindingType1
   NativeDma: { adopt(token: bigint): BindingDma }
   makeNvme(identity: BindingPciIdentity, settings: BindingNvmeSettings): BindingPciFunction
   makeTestdev(identity: BindingPciIdentity): BindingPciFunction
@@ -332,7 +337,10 @@ export interface RawAddressSpace {
 /** Raw calls on event counters. */
 export interface RawEventFd {
   eventFdSignal(event: number, value: U64): number
+  eventFdAdd(event: number, value: U64): number
   eventFdRead(event: number): bigint
+  eventFdCount(event: number): bigint
+  eventFdPoll(event: number): number
 }
 
 /** Raw calls on a device's view of memory. */

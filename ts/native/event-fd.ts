@@ -31,6 +31,18 @@ export class EventFdHandle implements NativeEventFd {
     status(this.#raw.eventFdSignal(this.#handle, value), 'write')
   }
 
+  add(value: U64): number {
+    return this.#raw.eventFdAdd(this.#handle, value)
+  }
+
+  count(): bigint {
+    return status(this.#raw.eventFdCount(this.#handle), 'read')
+  }
+
+  poll(): number {
+    return status(this.#raw.eventFdPoll(this.#handle), 'poll')
+  }
+
   read(): bigint | undefined {
     const count = this.#raw.eventFdRead(this.#handle)
     return count === EMPTY ? undefined : status(count, 'read')

@@ -1,4 +1,5 @@
 /** Native PCI functions as callers see them. */
+import { inspect } from 'node:util'
 import { invalidArgType } from '../errors.ts'
 import { flag, text, u32, u64, type U64 } from '../shape.ts'
 import type {
@@ -12,6 +13,7 @@ import type {
 } from './addon.ts'
 import type {
   Binding,
+  BindingAnswer,
   BindingPciDescription,
   BindingPciFunction,
   BindingPciIdentity,
@@ -128,37 +130,37 @@ export function pciFunctionClass(raw: Binding): NativePciFunctionClass {
   }
 }
 
-/**
- * Wraps a model so that what it throws, now or by a promise, is a failed access and a warning, and never takes the program
- * down. A read has to answer at once.
- */
+/** Wraps a model so that what it throws or rejects is a failed access and a warning, and never takes the program down. */
 function guard(model: NativePciModel): BindingPciModel {
-  const attempt = (run: () => unknown): boolean => {
-    try {
-      const answer = run()
-      if (answer instanceof Promise) answer.catch(warn)
-      return true
-    } catch (error) {
-      warn(error)
-      return false
-    }
-  }
+  const none = new Uint8Array()
   return {
-    read: (bar, offset, data) =>
-      attempt(() => {
-        const answer: unknown = model.read?.(bar, offset, data)
-        if (!(answer instanceof Promise)) return
-        answer.catch(warn)
-        throw new TypeError('read() of a device model has to answer at once, not by a promise')
-      }),
-    write: (bar, offset, data) => attempt(() => model.write?.(bar, offset, data)),
-    configWritten: (offset, width) => attempt(() => model.configWritten?.(offset, width)),
-    reset: () => attempt(() => model.reset?.()),
+    read: (bar, offset, data) => attempt(() => model.read?.(bar, offset, data), data),
+    write: (bar, offset, data) => attempt(() => model.write?.(bar, offset, data), data),
+    // Nobody waits for these: a promise is only watched for its rejection.
+    configWritten: (offset, width) => attempt(() => model.configWritten?.(offset, width), none) !== false,
+    reset: () => attempt(() => model.reset?.(), none) !== false,
   }
 }
 
-function warn(error: unknown): void {
-  process.emitWarning(error instanceof Error ? error : String(error), { type: 'DeviceModelWarning' })
+function attempt(run: () => unknown, data: Uint8Array): BindingAnswer {
+  try {
+    const answer = run()
+    return isThenable(answer) ? Promise.resolve(answer).then(() => data, warn) : true
+  } catch (error) {
+    warn(error)
+    return false
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}
+
+function warn(error: unknown): undefined {
+  const why = error instanceof Error ? error.message : inspect(error)
+  const warning = new Error(`a device model failed: ${why}`, { cause: error })
+  warning.name = 'DeviceModelWarning'
+  process.emitWarning(warning)
 }
 
 type Numbers = 'vendor' | 'device' | 'subsystemVendor' | 'subsystemDevice' | 'revision' | 'classCode'

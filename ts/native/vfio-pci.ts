@@ -85,6 +85,14 @@ export class VfioPciHandle implements NativeVfioPci {
     return this.#raw.vfioPciWrite(this.#handle, region, offset, from)
   }
 
+  submitRead(region: number, offset: U64, length: number): Promise<Uint8Array> {
+    return this.#owner.submitRead(u32(region, 'region'), u64(offset, 'offset'), u32(length, 'length'))
+  }
+
+  submitWrite(region: number, offset: U64, from: Uint8Array): Promise<number> {
+    return this.#owner.submitWrite(u32(region, 'region'), u64(offset, 'offset'), from)
+  }
+
   mmap(region: number, offset: U64, length: U64): NativeRegionMapping {
     const mapping = this.#owner.mmap(u32(region, 'region'), u64(offset, 'offset'), u64(length, 'length'))
     return new RegionMappingHandle(this.#raw, mapping)

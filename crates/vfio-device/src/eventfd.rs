@@ -122,6 +122,20 @@ impl EventFd {
         self.0.counter.take()
     }
 
+    /// Tells the count, which stays.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` the operating system does not tell (`/proc` is not there).
+    pub fn count(&self) -> Result<u64, Errno> {
+        self.0.counter.count()
+    }
+
+    /// Tells whether the counter has room: whether 1 could be added.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.0.counter.is_writable()
+    }
+
     /// Tells whether the count is not zero.
     #[must_use]
     pub fn is_readable(&self) -> bool {

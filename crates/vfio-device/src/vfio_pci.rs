@@ -156,6 +156,7 @@ impl VfioDeviceOps for VfioPci {
             }
         };
         session.close();
+        self.function.model().abandon();
         self.function.dma().attach(None);
         *self.slot.write() = Slot::Closed;
     }

@@ -3,6 +3,8 @@
 // UNSAFETY: a callback is a raw reference, used on its thread only.
 #![expect(unsafe_code, reason = "calls JavaScript functions through Node-API")]
 
+mod settled;
+
 use std::ptr;
 use std::sync::{Arc, mpsc};
 
@@ -11,6 +13,7 @@ use napi_sys::{Status, napi_env, napi_ref, napi_value};
 use crate::errno::Result;
 use crate::js_bytes::{make_array, read_array};
 use crate::realm::Realm;
+pub(crate) use settled::Settled;
 
 /// A JavaScript function held by a reference.
 pub(crate) struct Callback {
@@ -23,21 +26,15 @@ unsafe impl Send for Callback {}
 // SAFETY: as above.
 unsafe impl Sync for Callback {}
 
-/// Somebody who waits for bytes; one whose task is dropped unheard gets none.
-struct Answer<F: FnOnce(Option<Vec<u8>>)>(Option<F>);
-
-impl<F: FnOnce(Option<Vec<u8>>)> Answer<F> {
-    fn give(&mut self, bytes: Option<Vec<u8>>) {
-        if let Some(done) = self.0.take() {
-            done(bytes);
-        }
-    }
-}
-
-impl<F: FnOnce(Option<Vec<u8>>)> Drop for Answer<F> {
-    fn drop(&mut self) {
-        self.give(None);
-    }
+/// What a function answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is done.
+    Done,
+    /// It said `false`, threw, or could not be called.
+    Failed,
+    /// It gave a promise.
+    Later,
 }
 
 const MAX_ARGUMENTS: usize = 4;
@@ -88,58 +85,72 @@ impl Callback {
     /// is under way. On another thread it runs at a turn of the event loop, and what it throws becomes an
     /// uncaught exception of the program.
     pub(crate) fn invoke(self: &Arc<Self>, arguments: &[Argument]) -> bool {
-        self.exchange(arguments, &mut [])
+        self.invoke_after(arguments, || {})
     }
 
-    /// As [`invoke`](Self::invoke), with a `Uint8Array` of `bytes` behind the arguments unless there are none; what
-    /// the function leaves in it is what stands in `bytes` afterwards.
-    pub(crate) fn exchange(self: &Arc<Self>, arguments: &[Argument], bytes: &mut [u8]) -> bool {
+    /// As [`invoke`](Self::invoke), with `first` run right before on the function's thread.
+    pub(crate) fn invoke_after(
+        self: &Arc<Self>,
+        arguments: &[Argument],
+        first: impl FnOnce() + Send + 'static,
+    ) -> bool {
+        let (callback, arguments) = (self.clone(), arguments.to_vec());
+        let run = move || {
+            first();
+            callback.run(&arguments, &mut [], None) == Outcome::Done
+        };
+        self.at_home(run).unwrap_or(false)
+    }
+
+    /// Runs `work` on the thread of the function and waits for it; nothing where the environment has ended.
+    pub(crate) fn at_home<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         if self.realm.is_here() {
-            return self.exchange_here(arguments, bytes);
+            return Some(work());
         }
         let (done, returned) = mpsc::sync_channel(1);
-        let (callback, arguments, mut copy) = (self.clone(), arguments.to_vec(), bytes.to_vec());
-        self.realm.post(move |_| {
-            let ok = callback.exchange_here(&arguments, &mut copy);
-            let _ = done.send((ok, copy));
-        });
+        self.realm.post(move |_| drop(done.send(work())));
         // The task is dropped unheard, and its end of the channel with it, when the environment ends.
-        let Ok((ok, copy)) = returned.recv() else { return false };
-        bytes.copy_from_slice(&copy);
-        ok
+        returned.recv().ok()
     }
 
-    /// As [`exchange`](Self::exchange), without waiting: at once on the thread of the function, later from another.
-    /// `done` gets the bytes, or none where `exchange` answers false.
-    pub(crate) fn exchange_later(
-        self: &Arc<Self>,
-        arguments: Vec<Argument>,
-        mut bytes: Vec<u8>,
-        done: impl FnOnce(Option<Vec<u8>>) + Send + 'static,
-    ) {
-        if self.realm.is_here() {
-            let ok = self.exchange_here(&arguments, &mut bytes);
-            return done(ok.then_some(bytes));
+    /// Calls the function on its thread, with a `Uint8Array` of `bytes` behind the arguments unless there are none; what it
+    /// leaves there stands in `bytes` afterwards. Where it gives a promise, `later` makes what runs once that is settled; without
+    /// it nobody waits for that.
+    pub(crate) fn run(
+        &self,
+        arguments: &[Argument],
+        bytes: &mut [u8],
+        later: Option<&mut dyn FnMut() -> Settled>,
+    ) -> Outcome {
+        if !self.realm.is_here() {
+            return Outcome::Failed;
         }
-        let mut answer = Answer(Some(done));
-        let callback = self.clone();
-        self.realm.post(move |_| {
-            let ok = callback.exchange_here(&arguments, &mut bytes);
-            answer.give(ok.then_some(bytes));
-        });
-    }
-
-    fn exchange_here(&self, arguments: &[Argument], bytes: &mut [u8]) -> bool {
         let env = self.realm.env();
         let mut scope = ptr::null_mut();
         // SAFETY: right thread, live environment; every value stays inside the scope.
         unsafe {
             if napi_sys::napi_open_handle_scope(env, &mut scope) != Status::napi_ok {
-                return false;
+                return Outcome::Failed;
             }
-            let (mut function, mut undefined, mut result) =
-                (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-            let mut values = [ptr::null_mut(); MAX_ARGUMENTS];
+            let outcome = self.run_in_scope(env, arguments, bytes, later);
+            napi_sys::napi_close_handle_scope(env, scope);
+            outcome
+        }
+    }
+
+    /// # Safety
+    /// A handle scope of `env` is open, on its thread.
+    unsafe fn run_in_scope(
+        &self,
+        env: napi_env,
+        arguments: &[Argument],
+        bytes: &mut [u8],
+        later: Option<&mut dyn FnMut() -> Settled>,
+    ) -> Outcome {
+        let (mut function, mut undefined, mut result) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        let mut values = [ptr::null_mut(); MAX_ARGUMENTS];
+        // SAFETY: the caller's promise.
+        unsafe {
             let mut count = make_values(env, arguments, &mut values);
             let mut array = None;
             if !bytes.is_empty() && count < values.len() {
@@ -149,23 +160,28 @@ impl Callback {
             }
             napi_sys::napi_get_reference_value(env, self.reference, &mut function);
             napi_sys::napi_get_undefined(env, &mut undefined);
-            let returned = !function.is_null()
-                && napi_sys::napi_call_function(
-                    env,
-                    undefined,
-                    function,
-                    count,
-                    values.as_ptr(),
-                    &mut result,
-                ) == Status::napi_ok;
-            if let Some(array) = array.filter(|_| returned) {
+            let values = values.as_ptr();
+            if function.is_null()
+                || napi_sys::napi_call_function(env, undefined, function, count, values, &mut result)
+                    != Status::napi_ok
+            {
+                return Outcome::Failed;
+            }
+            // A function that answers `false` says that it failed, any other but a promise that it is done.
+            let (mut answer, mut is_promise) = (true, false);
+            if napi_sys::napi_get_value_bool(env, result, &mut answer) != Status::napi_ok {
+                napi_sys::napi_is_promise(env, result, &mut is_promise);
+            }
+            if is_promise {
+                return match later {
+                    Some(later) => settled::attach(&self.realm, result, later()),
+                    None => Outcome::Later,
+                };
+            }
+            if let Some(array) = array {
                 read_array(env, array, bytes);
             }
-            // A function that answers `false` says that it failed.
-            let mut answer = true;
-            let said = returned && napi_sys::napi_get_value_bool(env, result, &mut answer) == Status::napi_ok;
-            napi_sys::napi_close_handle_scope(env, scope);
-            returned && (answer || !said)
+            if answer { Outcome::Done } else { Outcome::Failed }
         }
     }
 

@@ -102,6 +102,15 @@ pub(crate) unsafe fn read_array(env: napi_env, array: napi_value, bytes: &mut [u
     }
 }
 
+/// Copies a `Uint8Array` out; nothing where `value` is none.
+///
+/// # Safety
+/// `value` is in scope in `env`, on its thread.
+pub(crate) unsafe fn array_bytes(env: napi_env, value: napi_value) -> Option<Vec<u8>> {
+    // SAFETY: the caller's promise.
+    unsafe { JsBytes::from_napi_value(env, value) }.ok().map(|bytes| bytes.0)
+}
+
 /// Asks a `Uint8Array` where it lies.
 ///
 /// # Safety

@@ -1,6 +1,6 @@
 //! Promises of JavaScript that are kept later, from whatever thread.
 //!
-//! Until a promise is settled the event loop goes on, as it does for a timer.
+//! Until a promise is settled the event loop goes on, as it does for a timer, unless its maker lets it end.
 
 // UNSAFETY: a deferred is a raw handle, used once and on its thread.
 #![expect(unsafe_code, reason = "makes and settles promises through Node-API")]
@@ -31,6 +31,7 @@ pub(crate) struct Deferred(Option<Open>);
 struct Open {
     realm: Arc<Realm>,
     handle: Handle,
+    keeps_loop: bool,
 }
 
 struct Handle(napi_deferred);
@@ -48,10 +49,20 @@ pub(crate) fn promise(env: Env) -> Result<(Deferred, JsPromise)> {
         return Err(failure("the engine makes no promise"));
     }
     realm.keep_loop();
-    Ok((Deferred(Some(Open { realm, handle: Handle(handle) })), JsPromise(promise)))
+    Ok((Deferred(Some(Open { realm, handle: Handle(handle), keeps_loop: true })), JsPromise(promise)))
 }
 
 impl Deferred {
+    /// Lets the event loop end before the promise is settled; to be called where it was made.
+    pub(crate) fn without_loop(mut self) -> Self {
+        if let Some(open) = &mut self.0
+            && std::mem::take(&mut open.keeps_loop)
+        {
+            open.realm.let_loop_end();
+        }
+        self
+    }
+
     /// Settles the promise at a turn of its loop: with what `value` makes there, or with an error whose `code` is the errno's name.
     pub(crate) fn settle<T: ToNapiValue>(
         mut self,
@@ -73,7 +84,7 @@ impl Drop for Deferred {
 
 impl Open {
     fn settle<T: ToNapiValue>(self, result: std::result::Result<impl FnOnce() -> T + Send + 'static, Errno>) {
-        let Self { realm, handle } = self;
+        let Self { realm, handle, keeps_loop } = self;
         realm.post(move |realm| {
             let Handle(deferred) = { handle };
             let env = realm.env();
@@ -92,7 +103,9 @@ impl Open {
                     napi_sys::napi_close_handle_scope(env, scope);
                 }
             }
-            realm.let_loop_end();
+            if keeps_loop {
+                realm.let_loop_end();
+            }
         });
     }
 }

@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
+use std::thread;
 
+use napi::Env;
 use napi::bindgen_prelude::BigInt;
 use napi_derive::napi;
 use vfio_device::ops::{
-    DeviceInfo, InfoCapability, IoEventFd, IrqData, IrqFd, IrqHeader, IrqInfo, IrqSet, RegionInfo,
+    DeviceInfo, InfoCapability, IoEventFd, IrqData, IrqFd, IrqHeader, IrqInfo, IrqSet, RegionInfo, complete,
 };
 use vfio_device::pci::registers::{BAR_COUNT, BAR0, COMMAND, INTERRUPT_LINE, ROM_BAR};
 use vfio_device::pci::{BarAddress, BarSpace, PciFunction};
@@ -21,6 +23,7 @@ use crate::handles::{self, Handle};
 use crate::js_bytes::JsBytes;
 use crate::numbers::u64;
 use crate::object::Object;
+use crate::promise::{Deferred, JsPromise, promise};
 use crate::region_mapping::NativeRegionMapping;
 use crate::vfio_pci_feature::{DmaBufInfo, FeatureFunctions};
 
@@ -188,6 +191,14 @@ impl NativeVfioPci {
     fn get(&self) -> Result<Arc<VfioPci>> {
         self.open.borrow().as_ref().map(|(device, _)| device.clone()).ok_or_else(|| throw(Errno::EBADF))
     }
+
+    /// Makes a promise of what `device` will answer. A model of this very thread keeps the event loop by what it waits for, or
+    /// not at all.
+    fn promise(&self, env: Env, device: &VfioPci) -> Result<(Deferred, JsPromise)> {
+        let (deferred, promise) = promise(env)?;
+        let here = device.runs_on() == Some(thread::current().id());
+        Ok((if here { deferred.without_loop() } else { deferred }, promise))
+    }
 }
 
 #[napi]
@@ -262,6 +273,30 @@ impl NativeVfioPci {
     #[napi(catch_unwind)]
     pub fn reset(&self) -> Result<()> {
         self.get()?.reset().map_err(throw)
+    }
+
+    /// Reads from a region, now or when the model has answered.
+    #[napi(catch_unwind)]
+    pub fn submit_read(&self, env: Env, region: u32, offset: BigInt, length: u32) -> Result<JsPromise> {
+        let (device, offset) = (self.get()?, u64(&offset, "offset")?);
+        let (deferred, promise) = self.promise(env, &device)?;
+        let done = move |read: std::result::Result<Vec<u8>, Errno>| {
+            deferred.settle(read.map(|bytes| || JsBytes(bytes)));
+        };
+        device.submit_read(region, offset, length as usize, complete(done));
+        Ok(promise)
+    }
+
+    /// Writes to a region, now or when the model is done with it; the promise is kept with the count of bytes.
+    #[napi(catch_unwind)]
+    pub fn submit_write(&self, env: Env, region: u32, offset: BigInt, data: JsBytes) -> Result<JsPromise> {
+        let (device, offset) = (self.get()?, u64(&offset, "offset")?);
+        let (deferred, promise) = self.promise(env, &device)?;
+        let done = move |written: std::result::Result<usize, Errno>| {
+            deferred.settle(written.map(|count| move || count as f64));
+        };
+        device.submit_write(region, offset, data.0, complete(done));
+        Ok(promise)
     }
 
     /// Maps a part of a region.

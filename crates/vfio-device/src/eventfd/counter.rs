@@ -120,14 +120,33 @@ impl Counter {
     pub(super) fn is_readable(&self) -> bool {
         match self {
             #[cfg(target_os = "linux")]
-            Self::Os(fd) => {
-                use rustix::event::{PollFd, PollFlags, poll};
-                let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-                let mut polled = [PollFd::new(fd, PollFlags::IN)];
-                poll(&mut polled, Some(&now)).is_ok_and(|ready| ready == 1)
-                    && polled[0].revents().contains(PollFlags::IN)
-            }
+            Self::Os(fd) => polls(fd, rustix::event::PollFlags::IN),
             Self::Local(count) => *count.lock() != 0,
+        }
+    }
+
+    /// Tells the count, which stays.
+    pub(super) fn count(&self) -> Result<u64, Errno> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Os(fd) => {
+                use std::os::fd::AsRawFd;
+                let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
+                let info = info.map_err(|_| Errno::EOPNOTSUPP)?;
+                let count = info.lines().find_map(|line| line.strip_prefix("eventfd-count:"));
+                let count = count.ok_or(Errno::EOPNOTSUPP)?;
+                u64::from_str_radix(count.trim(), 16).map_err(|_| Errno::EOPNOTSUPP)
+            }
+            Self::Local(count) => Ok(*count.lock()),
+        }
+    }
+
+    /// Tells whether at least 1 could be added.
+    pub(super) fn is_writable(&self) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Os(fd) => polls(fd, rustix::event::PollFlags::OUT),
+            Self::Local(count) => *count.lock() < MAX,
         }
     }
 
@@ -140,6 +159,15 @@ impl Counter {
             Self::Local(_) => None,
         }
     }
+}
+
+/// Tells whether a descriptor is ready for something, now.
+#[cfg(target_os = "linux")]
+fn polls(fd: &OwnedFd, wanted: rustix::event::PollFlags) -> bool {
+    use rustix::event::{PollFd, Timespec, poll};
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut polled = [PollFd::new(fd, wanted)];
+    poll(&mut polled, Some(&now)).is_ok_and(|ready| ready == 1) && polled[0].revents().contains(wanted)
 }
 
 /// Translates an error of the operating system.

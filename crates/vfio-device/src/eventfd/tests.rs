@@ -22,6 +22,19 @@ fn counts_and_is_taken_whole() {
 }
 
 #[test]
+fn shows_its_count_and_its_room_without_taking_anything() {
+    for event in both() {
+        assert_eq!((event.count(), event.is_readable(), event.is_writable()), (Ok(0), false, true));
+        event.add(MAX - 1).unwrap();
+        assert_eq!((event.count(), event.is_readable(), event.is_writable()), (Ok(MAX - 1), true, true));
+        event.add(1).unwrap();
+        assert_eq!((event.count(), event.is_readable(), event.is_writable()), (Ok(MAX), true, false));
+        assert_eq!(event.read(), Some(MAX));
+        assert_eq!(event.count(), Ok(0));
+    }
+}
+
+#[test]
 fn saturates_instead_of_blocking() {
     for event in both() {
         event.add(MAX).unwrap();

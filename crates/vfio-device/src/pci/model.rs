@@ -57,6 +57,9 @@ pub trait PciModel: Send + Sync {
     /// Tells that configuration space was written, after the function did what it does by itself.
     fn config_written(&self, _offset: u16, _len: usize) {}
 
+    /// Tells that nobody waits any more for accesses that are not answered yet: the device was closed.
+    fn abandon(&self) {}
+
     /// Tells which thread must be free for the model to answer, where it depends on one.
     fn runs_on(&self) -> Option<ThreadId> {
         None
