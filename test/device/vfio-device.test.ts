@@ -69,11 +69,9 @@ describe('a registered device', () => {
   it('refuses everything before access is granted, and after it was closed', () => {
     const { vfioDevice, device } = open()
     expect(errnoOf(() => new DeviceSession(vfioDevice).info())).toBe('EINVAL')
-    expect(
-      errnoOf(() =>
-        new DeviceSession(vfioDevice).ioctl(0x3bc8, { value: 0n, read: () => new Uint8Array(), write: () => {} }),
-      ),
-    ).toBe('EINVAL')
+    const argument = { value: 0n, read: () => new Uint8Array(), write: () => {} }
+    const descriptors = { event: () => ({ signal: () => {} }), installRegion: () => 0 }
+    expect(errnoOf(() => new DeviceSession(vfioDevice).ioctl(0x3bc8, argument, descriptors))).toBe('EINVAL')
     device.close()
     expect(errnoOf(() => device.info())).toBe('EBADF')
     expect(errnoOf(() => device.region(0))).toBe('EBADF')

@@ -9,6 +9,7 @@ import type { HotResetDevice } from './hot-reset.ts'
 import type {
   DeviceInfo,
   EventTarget64,
+  FeatureDescriptors,
   IoctlArgument,
   IrqInfo,
   IrqSetRequest,
@@ -186,10 +187,10 @@ export class DeviceSession implements DeviceUser {
   }
 
   /** Any other request. @throws {VfioError} ENOTTY */
-  ioctl(request: number, argument: IoctlArgument): number {
+  ioctl(request: number, argument: IoctlArgument, descriptors: FeatureDescriptors): number {
     const ops = this.ops('ioctl')
     if (ops.ioctl === undefined) throw new VfioError('ENOTTY', 'ioctl')
-    return ops.ioctl(request, argument)
+    return ops.ioctl(request, argument, descriptors)
   }
 
   /** The driver's callbacks, if this session may use them. @throws {VfioError} EBADF closed, EINVAL not granted */

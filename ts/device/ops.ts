@@ -62,7 +62,10 @@ export interface IrqEventFds {
   get(i: number): EventTarget64
 }
 
-/** A `VFIO_DEVICE_SET_IRQS` request. `data` fails with EINVAL/EFAULT where the payload is short or unreadable. */
+/**
+ * A `VFIO_DEVICE_SET_IRQS` request. It is fetched as the driver reaches it: every member fails with EFAULT where the request is
+ * unreadable, the payload with EINVAL too where it is short.
+ */
 export interface IrqSetRequest {
   argsz: number
   flags: number
@@ -106,13 +109,19 @@ export interface IoctlArgument {
   write(data: Uint8Array, offset?: number): void
 }
 
+/** A place in the regions of a device. */
+export interface RegionPlace {
+  region: number
+  offset: bigint
+}
+
 /** A part of a region that is shared by descriptor (`VFIO_DEVICE_FEATURE_DMA_BUF`). */
 export interface SharedRegion {
   readonly region: number
   readonly ranges: readonly { offset: bigint; length: bigint }[]
 }
 
-/** Descriptors of whoever asks for a feature. */
+/** Descriptors of whoever asks for a feature, or makes a request that the core does not know. */
 export interface FeatureDescriptors {
   /** Looks an eventfd up. @throws {VfioError} EBADF no such descriptor, EINVAL not an eventfd */
   event(fd: number): EventTarget64
@@ -246,6 +255,8 @@ export interface VfioDeviceOps {
   getInfo(): DeviceInfo
   /** `VFIO_DEVICE_GET_REGION_INFO`. @throws {VfioError} EINVAL no such region */
   getRegionInfo(index: number): RegionInfo
+  /** Tells where a position of the device file lies; absent: region i begins at i * 2^40. */
+  locate?(position: bigint): RegionPlace
   /** `VFIO_DEVICE_GET_IRQ_INFO`. @throws {VfioError} EINVAL no such index */
   getIrqInfo(index: number): IrqInfo
   /** `VFIO_DEVICE_SET_IRQS`. @throws {VfioError} EINVAL, ENOTTY */
@@ -279,7 +290,7 @@ export interface VfioDeviceOps {
   /** Slot or bus reset, where the device sits on a bus that has one; absent: ENOTTY. */
   readonly hotReset?: HotResetProvider
   /** Any other request on the device file; absent: ENOTTY. Returns the ioctl's value. */
-  ioctl?(request: number, argument: IoctlArgument): number
+  ioctl?(request: number, argument: IoctlArgument, descriptors: FeatureDescriptors): number
   /** `VFIO_DEVICE_FEATURE` for features that the core does not know; absent: ENOTTY. Returns the ioctl's value. */
   deviceFeature?(flags: number, argument: IoctlArgument, argsz: number, descriptors: FeatureDescriptors): number
   /** Migration callbacks, where the device migrates. */

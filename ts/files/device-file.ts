@@ -1,11 +1,11 @@
 /**
  * The file of an open device: regions at offsets, requests as bytes.
  *
- * Region i begins at i << 40, as in the kernel's PCI and sample drivers.
+ * Region i begins at i << 40, as in the kernel's PCI driver, unless the device has a layout of its own.
  */
 import { writeInfoChain } from '../device/info-chain.ts'
 import type { DeviceSession } from '../device/device-session.ts'
-import type { IoctlArgument, RegionMapping } from '../device/ops.ts'
+import type { IoctlArgument, RegionMapping, RegionPlace, VfioDeviceOps } from '../device/ops.ts'
 import { endOf, readStruct, writeStruct } from '../device/struct-argument.ts'
 import { VfioError } from '../errors.ts'
 import { VFIO_DEVICE_FLAGS_CAPS, VFIO_REGION_INFO_FLAG_CAPS } from '../uapi/constants.ts'
@@ -59,7 +59,7 @@ export class DeviceFile implements OpenFile {
       case IOCTL.VFIO_DEVICE_FEATURE:
         return session.feature(argument, featureCaller(caller, session))
       default:
-        return session.ioctl(request, argument)
+        return session.ioctl(request, argument, featureCaller(caller, session))
     }
   }
 
@@ -79,7 +79,8 @@ export class DeviceFile implements OpenFile {
     if (pages > ADDRESSES) throw new VfioError('ENOMEM', 'mmap', { address: offset })
     if (offset < 0n || offset + pages > LAST_POSITION) throw new VfioError('EOVERFLOW', 'mmap', { address: offset })
     const { read, write, shared } = access
-    return this.session.mmap(Number(offset >> REGION_SHIFT), offset & REGION_MASK, pages, { read, write, shared })
+    const place = placeOf(this.session.ops('mmap'), offset)
+    return this.session.mmap(place.region, place.offset, pages, { read, write, shared })
   }
 
   release(): void {
@@ -98,7 +99,8 @@ export class DeviceFile implements OpenFile {
     if (ops[operation] === undefined)
       throw new VfioError('EINVAL', operation, { reason: `${ops.name} has no regions to ${operation}` })
     if (length === 0) return 0
-    const done = run(Number(at >> REGION_SHIFT), at & REGION_MASK)
+    const place = placeOf(ops, at)
+    const done = run(place.region, place.offset)
     if (position === undefined) this.#position = at + BigInt(done)
     return done
   }
@@ -133,6 +135,11 @@ export class DeviceFile implements OpenFile {
     writeStruct(argument, vfioIrqInfo, { ...asked, flags, count })
     return 0
   }
+}
+
+/** The place that a position of the file means. */
+function placeOf(ops: VfioDeviceOps, position: bigint): RegionPlace {
+  return ops.locate?.(position) ?? { region: Number(position >> REGION_SHIFT), offset: position & REGION_MASK }
 }
 
 /** `VFIO_DEVICE_BIND_IOMMUFD` is for character devices only. */

@@ -11,18 +11,31 @@ import type { Caller } from './open-file.ts'
 /** Most bytes that the kernel copies in at once. */
 const MAX_PAYLOAD = 4 << 20
 
-/** `VFIO_DEVICE_SET_IRQS`. @throws {VfioError} EFAULT, and what the driver says of header, payload and events */
+/**
+ * `VFIO_DEVICE_SET_IRQS`. The request is copied in when the driver looks at it: one without interrupts never does.
+ * @throws {VfioError} EFAULT, and what the driver says of header, payload and events
+ */
 export function setIrqs(session: DeviceSession, caller: Caller, argument: IoctlArgument): number {
-  const header = argument.read(vfioIrqSet.size)
-  const { argsz, flags, index, start, count } = vfioIrqSet.decode(header)
+  let copied: ReturnType<typeof vfioIrqSet.decode> | undefined
+  const header = () => (copied ??= vfioIrqSet.decode(argument.read(vfioIrqSet.size)))
   session.setIrqs({
-    argsz,
-    flags,
-    index,
-    start,
-    count,
-    bools: () => payload(argument, argsz, count),
-    eventfds: () => eventsAt(caller, payload(argument, argsz, count * 4)),
+    get argsz() {
+      return header().argsz
+    },
+    get flags() {
+      return header().flags
+    },
+    get index() {
+      return header().index
+    },
+    get start() {
+      return header().start
+    },
+    get count() {
+      return header().count
+    },
+    bools: () => payload(argument, header().argsz, header().count),
+    eventfds: () => eventsAt(caller, payload(argument, header().argsz, header().count * 4)),
   })
   return 0
 }
