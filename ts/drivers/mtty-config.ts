@@ -1,4 +1,5 @@
 /** PCI configuration space of an mtty card, with the few bytes that can be written. */
+import { valueOf } from './access-pieces.ts'
 
 /** Bytes that the config region reports; what lies behind reads as zero. */
 export const MTTY_CONFIG_SIZE = 0xff
@@ -50,7 +51,7 @@ export class MttyConfig {
   /** Writes 1, 2 or 4 bytes: the interrupt line and whole BARs take them, a BAR's missing bytes being zero. */
   write(offset: number, from: Uint8Array): void {
     if (offset === INTERRUPT_LINE) this.#bytes.setUint8(offset, from[0] ?? 0)
-    else if (offset >= BAR0 && offset <= LAST_BAR && offset % 4 === 0) this.#writeBar(offset, littleEndian(from))
+    else if (offset >= BAR0 && offset <= LAST_BAR && offset % 4 === 0) this.#writeBar(offset, valueOf(from))
   }
 
   /** A BAR that is there keeps its two lowest bits; all ones ask for its size. The others stay zero. */
@@ -59,8 +60,4 @@ export class MttyConfig {
     const kept = value === 0xffff_ffff ? BAR_MASK : value
     this.#bytes.setUint32(offset, kept | (this.#bytes.getUint8(offset) & 3), true)
   }
-}
-
-function littleEndian(bytes: Uint8Array): number {
-  return bytes.reduce((value, byte, i) => value + byte * 2 ** (8 * i), 0)
 }

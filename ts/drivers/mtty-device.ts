@@ -14,6 +14,7 @@ import {
   VFIO_REGION_INFO_FLAG_READ,
   VFIO_REGION_INFO_FLAG_WRITE,
 } from '../uapi/constants.ts'
+import { inPieces } from './access-pieces.ts'
 import { MTTY_CONFIG_SIZE, MttyConfig } from './mtty-config.ts'
 import { MttyInterrupts } from './mtty-interrupts.ts'
 import { MttyMigration } from './mtty-migration.ts'
@@ -83,7 +84,7 @@ export class MttyDevice implements VfioDeviceOps {
 
   /** @throws {VfioError} EFAULT a region other than the BARs and configuration space */
   read(region: number, offset: bigint, into: Uint8Array): number {
-    return inPieces(region, offset, into, (index, at, piece) => {
+    return acrossRegions(region, offset, into, (index, at, piece) => {
       if (index === VFIO_PCI_CONFIG_REGION_INDEX) this.#config.read(Number(at), piece)
       else piece.fill(0).set([this.#portOf(index)?.read(Number(at & DECODED)) ?? 0])
     })
@@ -91,7 +92,7 @@ export class MttyDevice implements VfioDeviceOps {
 
   /** @throws {VfioError} EFAULT a region other than the BARs and configuration space */
   write(region: number, offset: bigint, from: Uint8Array): number {
-    return inPieces(region, offset, from, (index, at, piece) => {
+    return acrossRegions(region, offset, from, (index, at, piece) => {
       if (index === VFIO_PCI_CONFIG_REGION_INDEX) this.#config.write(Number(at), piece)
       else this.#portOf(index)?.write(Number(at & DECODED), piece[0] ?? 0)
     })
@@ -109,30 +110,19 @@ export class MttyDevice implements VfioDeviceOps {
 }
 
 /**
- * Splits an access into naturally aligned pieces of 4, 2 and 1 bytes, which may run on into the next region.
- * Only the first byte of a piece means anything to a port.
+ * Splits an access into pieces, which may run on into the next region. Only the first byte of a piece means anything to a port.
  */
-function inPieces(
+function acrossRegions(
   region: number,
   offset: bigint,
   bytes: Uint8Array,
   access: (region: number, offset: bigint, piece: Uint8Array) => void,
 ): number {
-  let at = BigInt(region) * REGION_SPAN + offset
-  for (let done = 0; done < bytes.length;) {
-    const width = widthOf(at, bytes.length - done)
+  return inPieces(BigInt(region) * REGION_SPAN + offset, bytes, (at, piece) => {
     const index = Number(at >> REGION_SHIFT)
     if (index > VFIO_PCI_BAR5_REGION_INDEX && index !== VFIO_PCI_CONFIG_REGION_INDEX) {
       throw new VfioError('EFAULT', 'access', { address: at, reason: `region ${index} holds nothing` })
     }
-    access(index, at & (REGION_SPAN - 1n), bytes.subarray(done, done + width))
-    at += BigInt(width)
-    done += width
-  }
-  return bytes.length
-}
-
-function widthOf(at: bigint, rest: number): 1 | 2 | 4 {
-  if (rest >= 4 && (at & 3n) === 0n) return 4
-  return rest >= 2 && (at & 1n) === 0n ? 2 : 1
+    access(index, at & (REGION_SPAN - 1n), piece)
+  })
 }
