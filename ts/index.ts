@@ -50,6 +50,8 @@ export type {
 } from './mdev/model.ts'
 export type { MdevParentOptions } from './mdev/parent-options.ts'
 export { UeventEmitter, type Uevent, type UeventMap } from './mdev/uevents.ts'
+export { mbochs, type MbochsOptions } from './drivers/mbochs.ts'
+export { mdpy, type MdpyOptions } from './drivers/mdpy.ts'
 export { mtty, type MttyOptions } from './drivers/mtty.ts'
 
 export { Group, type ContainerLike, type GroupStatus } from './group/group.ts'
