@@ -3,18 +3,7 @@
  *
  * `env.platform` tells the machines apart: without it the x86 one, else the POWER platform of that name.
  */
-import {
-  E1000e,
-  Edu,
-  InertFunction,
-  mtty,
-  Nvme,
-  SoftwareHost,
-  Testdev,
-  VfioError,
-  type FileHandle,
-  type MdevParentOptions,
-} from 'vfio'
+import { E1000e, Edu, InertFunction, mbochs, mdpy, mtty, Nvme, SoftwareHost, Testdev, type FileHandle } from 'vfio'
 import type { Answer } from './compare.ts'
 import { small } from './number.ts'
 import { POWER_FUNCTIONS, powerHost } from './power-machine.ts'
@@ -156,18 +145,6 @@ function plugX86(host: SoftwareHost): void {
   })
   pci.powerOn()
   host.mdev.registerParent('mtty', mtty())
-  host.mdev.registerParent('mdpy', display('mdpy', ['vga', 'xga', 'hd']))
-  host.mdev.registerParent('mbochs', display('mbochs', ['small', 'medium', 'large']))
-}
-
-/** A parent of displays, as far as the listings of the mdev bus show it: nothing emulates its devices. */
-function display(driver: string, types: readonly string[]): MdevParentOptions {
-  return {
-    driver,
-    deviceApi: 'vfio-pci',
-    types: types.map((name) => ({ name })),
-    probe: ({ uuid }) => {
-      throw new VfioError('ENODEV', 'mdev_create', { reason: `nothing emulates ${driver} ${uuid}` })
-    },
-  }
+  host.mdev.registerParent('mdpy', mdpy())
+  host.mdev.registerParent('mbochs', mbochs())
 }
