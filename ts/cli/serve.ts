@@ -1,12 +1,34 @@
 /** `vfio serve`: a device of ours for QEMU and other vfio-user clients. */
 import { randomUUID } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { Edu, mtty, Nvme, serve, SoftwareHost, type DeviceServer, type RegisteredDevice } from '../index.ts'
+import {
+  Edu,
+  mbochs,
+  mdpy,
+  mtty,
+  Nvme,
+  serve,
+  SoftwareHost,
+  type DeviceServer,
+  type RegisteredDevice,
+} from '../index.ts'
 
 const USAGE_ERROR = 2
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 const FUNCTION = '0000:00:02.0'
 const DEFAULT_CARD = 'mtty-2'
+/** Drivers of mediated devices by the types that they offer; the samples' faults would stop guests. */
+const DRIVERS = { mtty, mdpy, mbochs }
+const MDEV_TYPES: Readonly<Record<string, keyof typeof DRIVERS>> = {
+  'mtty-1': 'mtty',
+  'mtty-2': 'mtty',
+  'mdpy-vga': 'mdpy',
+  'mdpy-xga': 'mdpy',
+  'mdpy-hd': 'mdpy',
+  'mbochs-small': 'mbochs',
+  'mbochs-medium': 'mbochs',
+  'mbochs-large': 'mbochs',
+}
 
 /** Serves a device until it is told to stop (SIGINT, SIGTERM). */
 export async function serveCommand(args: readonly string[]): Promise<number> {
@@ -18,7 +40,7 @@ export async function serveCommand(args: readonly string[]): Promise<number> {
   using host = new SoftwareHost()
   const device = makeDevice(host, options.device)
   if (device === undefined) {
-    console.error(`unknown type ${options.device}; there are mtty-1, mtty-2, edu and nvme`)
+    console.error(`unknown type ${options.device}; there are ${Object.keys(MDEV_TYPES).join(', ')}, edu and nvme`)
     return USAGE_ERROR
   }
   const { path, keepState, uid } = options
@@ -73,9 +95,9 @@ function parse(args: readonly string[]): ServeArguments | string {
 /** Makes the device that a name stands for. */
 function makeDevice(host: SoftwareHost, name: string): RegisteredDevice | undefined {
   const card = UUID.test(name) ? { type: DEFAULT_CARD, uuid: name.toLowerCase() } : { type: name, uuid: randomUUID() }
-  if (card.type === 'mtty-1' || card.type === 'mtty-2') {
-    // A guest's 8250 driver fills the whole FIFO at once.
-    host.mdev.registerParent('mtty', mtty({ repaired: true }))
+  const driver = Object.hasOwn(MDEV_TYPES, card.type) ? MDEV_TYPES[card.type] : undefined
+  if (driver !== undefined) {
+    host.mdev.registerParent(driver, DRIVERS[driver]({ repaired: true }))
     return host.mdev.create(card.type, card.uuid)
   }
   if (name === 'edu') return host.pci.add(FUNCTION, new Edu(), { driver: 'vfio-pci' })
