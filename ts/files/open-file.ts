@@ -13,10 +13,19 @@ import type { GroupContainer } from '../group/vfio-group.ts'
 export interface Caller extends Task {
   /** Looks a descriptor of the calling process up. */
   file(fd: number): OpenFile | undefined
+  /** Holds the open file behind a descriptor, whatever becomes of the descriptor. */
+  hold(fd: number): HeldFile | undefined
   /** Installs a file and returns its descriptor. @throws {VfioError} EMFILE */
   install(file: OpenFile): number
   /** Takes a descriptor back that the caller could not be told about. */
   remove(fd: number): void
+}
+
+/** An open file that somebody holds beside its descriptors. */
+export interface HeldFile {
+  readonly file: OpenFile
+  /** Lets it go (idempotent); the last holder closes it. */
+  release(): void
 }
 
 /** Operations of an open file. Positions and lengths are in bytes. */

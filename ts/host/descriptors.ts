@@ -1,6 +1,6 @@
 /** Descriptors of a simulated process: small numbers that stand for open files. */
 import { VfioError } from '../errors.ts'
-import type { OpenFile } from '../files/open-file.ts'
+import type { HeldFile, OpenFile } from '../files/open-file.ts'
 
 /** First descriptor that a process gets. */
 const FIRST = 3
@@ -48,6 +48,21 @@ export class Descriptors {
   /** What a descriptor stands for. */
   get(fd: number): OpenDescription | undefined {
     return this.#open.get(fd)
+  }
+
+  /** Holds the open file behind a descriptor, which stays open until the hold is released. */
+  hold(fd: number): HeldFile | undefined {
+    const description = this.#open.get(fd)
+    if (description === undefined) return undefined
+    description.hold()
+    let held = true
+    return {
+      file: description.file,
+      release: () => {
+        if (held) description.release()
+        held = false
+      },
+    }
   }
 
   /** Gives an open file the lowest number that is free. @throws {VfioError} EMFILE; the file is left as it is */

@@ -354,6 +354,7 @@ export class HostProcess implements Task {
       capable: (capability) => this.capable(capability),
       place: (memory) => this.place(memory),
       file: (fd) => descriptors.get(fd)?.file,
+      hold: (fd) => descriptors.hold(fd),
       install: (file) => descriptors.install(new OpenDescription(file, { read: true, write: true })),
       remove: (fd) => descriptors.close(fd),
     }

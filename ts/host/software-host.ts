@@ -15,6 +15,7 @@ import type { VfioGroup } from '../group/vfio-group.ts'
 import { VfioRegistry } from '../group/vfio-registry.ts'
 import { IommufdContext } from '../iommufd/context.ts'
 import type { MachineIommu } from '../iommufd/hardware.ts'
+import { KvmFile } from '../kvm/kvm-files.ts'
 import { MdevBus } from '../mdev/bus.ts'
 import type { NativeAddressSpace } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
@@ -225,6 +226,7 @@ export class SoftwareHost {
 
   #showNodes(iommufd: { iommu: MachineIommu; tests: boolean } | undefined): void {
     this.dev.add('/dev/vfio/vfio', { mode: 0o666, open: () => new ContainerFile(new VfioContainer(this.#drivers)) })
+    this.dev.add('/dev/kvm', { mode: 0o666, open: () => new KvmFile() })
     this.dev.add('/dev/iommu', {
       mode: 0o660,
       open: () => {

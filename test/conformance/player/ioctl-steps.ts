@@ -15,6 +15,9 @@ import type { Session } from './session.ts'
 import type { StepPlayer } from './steps.ts'
 import { bind, call } from './system-call.ts'
 
+/** A descriptor that every recorded process had, and no process here has. */
+const STDIN = 0
+
 /** The ioctl operation. */
 export const ioctlSteps: Record<string, StepPlayer> = {
   ioctl: (session, step) => {
@@ -74,11 +77,13 @@ function keepNames(session: Session, step: Step, argument: StructArgument, out: 
   for (const [path, name] of Object.entries((step['save_fd'] ?? {}) as Record<string, string>)) {
     const fd = Number(BigInt.asIntN(32, big(fieldAt(argument, path))))
     const file = session.process.fileOrUndefined(fd)
-    if (file === undefined) {
+    if (file === undefined && fd !== STDIN) {
       showAs(out, path, fieldAt(argument, path))
       continue
     }
-    session.handles.set(name, file)
+    // The recorded process had a standard input, which such a name stands for then.
+    if (file === undefined) session.handles.delete(name)
+    else session.handles.set(name, file)
     showAs(out, path, { handle: name })
   }
 }
