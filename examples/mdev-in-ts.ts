@@ -43,7 +43,7 @@ const IOVA = 0x10_0000n
 /** Opens the device, asks it for a few squares, and lets it go when it is told to. */
 async function driver(host: SoftwareHost, mdev: Mdev): Promise<void> {
   using container = host.openContainer()
-  using group = host.openGroup(mdev.group?.number ?? -1)
+  using group = host.openGroup(host.groupOf(mdev.uuid).number)
   group.setContainer(container)
   container.setIommu(VFIO_TYPE1v2_IOMMU)
   using ram = HostMemory.allocate(4096)
@@ -70,7 +70,7 @@ host.mdev.registerParent('doorbell', {
   probe: () => new Doorbell(),
 })
 const mdev = host.mdev.create('doorbell-one')
-console.log(`created ${mdev.uuid} in group ${mdev.group?.number}`)
+console.log(`created ${mdev.uuid} in group ${host.groupOf(mdev.uuid).number}`)
 const driven = driver(host, mdev)
 setTimeout(() => void mdev.remove().then(() => console.log('removed')), 50)
 await driven
