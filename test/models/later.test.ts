@@ -1,5 +1,7 @@
 /** Device models that answer by promises, behind the software backend. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { HostMemory, PciModel, type PciModelDescription } from 'vfio'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { gate, opened, u32, value, warnings } from './machine.ts'
@@ -214,5 +216,22 @@ describe('an access that is not answered', () => {
     await expect(stuck).rejects.toEqual(code('EIO'))
     machine.config.writeU16(4, 6)
     expect(value(await machine.bar.readAsync(0, 4))).toBe(3)
+  })
+
+  it('has failed once its promise is collected', async () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    class Forgets extends PciModel {
+      override read(): Promise<void> {
+        return new Promise(() => {})
+      }
+    }
+    using machine = opened(new Forgets(DESCRIPTION))
+    let refusal: unknown
+    void machine.bar.readAsync(0, 4).catch((error: unknown) => (refusal = error))
+    await vi.waitFor(() => {
+      collect()
+      expect(refusal).toEqual(code('EIO'))
+    })
   })
 })
