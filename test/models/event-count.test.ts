@@ -8,7 +8,8 @@ const [EAGAIN, EINVAL, EBADF] = [-11, -22, -9]
 const [POLLIN, POLLOUT] = [1, 4]
 
 describe('a native event counter', () => {
-  it.skipIf(process.platform !== 'linux')('tells count and room, and adds as an eventfd does', () => {
+  it('tells count and room, and adds as an eventfd does', (ctx) => {
+    if (process.platform !== 'linux') ctx.skip(`${process.platform} has no eventfds`)
     const event = addon().NativeEventFd.create(0)
     expect([event.count(), event.poll()]).toEqual([0n, POLLOUT])
     expect(event.add(0)).toBe(0)

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PciModel, serve, VFIO_PCI_CONFIG_REGION_INDEX } from 'vfio'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { needsLinux } from '../needs.ts'
 import { gate, u32, value, warnings } from './machine.ts'
 import { Refused, wireClient } from './wire-client.ts'
 
@@ -44,7 +45,9 @@ async function served(model: PciModel) {
   return { server, attach, client: await attach() }
 }
 
-describe.skipIf(process.platform !== 'linux')('a model that answers later, over vfio-user', () => {
+describe('a model that answers later, over vfio-user', () => {
+  needsLinux('eventfds')
+
   it('is waited for, without the event loop or the other requests', async () => {
     const { passed, open } = gate()
     const stored = new Map<bigint, number>()

@@ -6,10 +6,10 @@ import { addon } from '../../ts/native/load.ts'
 import type { NativeEventFd } from '../../ts/native/addon.ts'
 import { EventFdHandle } from '../../ts/native/event-fd.ts'
 import { target } from '../../ts/native/target.ts'
+import { needsLinux } from '../needs.ts'
 
 const { NativeEventFd } = addon()
 const binding = createRequire(import.meta.url)(`../../native/vfio.${target()}.node`) as Binding
-const linux = process.platform === 'linux'
 
 /** Lets the event loop look at its descriptors, more than once. */
 async function turn(): Promise<void> {
@@ -107,7 +107,8 @@ describe.each([
   })
 })
 
-describe.runIf(linux)('an eventfd', () => {
+describe('an eventfd', () => {
+  needsLinux('eventfds')
   it('is written and read by others', async () => {
     const event = NativeEventFd.create()
     const bytes = new BigUint64Array([7n])

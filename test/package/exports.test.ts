@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { needs } from '../needs.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const built = existsSync(join(root, 'dist', 'index.js'))
@@ -12,7 +13,8 @@ function evaluate(type: 'commonjs' | 'module', code: string): string {
   return execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8' }).trim()
 }
 
-describe.skipIf(!built)('the built package (npm run build)', () => {
+describe('the built package', () => {
+  needs(built, 'it is not built: npm run build')
   const names = 'console.log(Object.keys(vfio).sort().join())'
 
   it.each(['vfio', 'vfio/uapi'])('gives the same names by import and by require: %s', (path) => {
