@@ -82,6 +82,11 @@ export type {
   WebAssemblyMemory,
 } from './native/addon.ts'
 
+export { Ioas, type IoasCopy, type IoasMapping, type UsableRange } from './iommufd/address-space.ts'
+export { CdevDevice } from './iommufd/cdev-device.ts'
+export { Iommufd } from './iommufd/iommufd.ts'
+export { Hwpt, type WrittenQuery } from './iommufd/page-table.ts'
+
 export { Device, type DeviceEvents, type HeldGroup } from './device/device-handle.ts'
 export { DeviceDmaLogging, DeviceFeatures, type FeatureAccess, type LoggedRange } from './device/device-features.ts'
 export { EventFd } from './device/event-fd.ts'

@@ -78,7 +78,7 @@ describe('module parameters', () => {
 describe('/dev', () => {
   it('has the nodes of VFIO with their modes', () => {
     using host = new SoftwareHost()
-    expect(host.dev.list('/dev')).toEqual(['iommu', 'vfio'])
+    expect(host.dev.list('/dev')).toEqual(['iommu', 'kvm', 'vfio'])
     expect(host.dev.stat('/dev/vfio/vfio').mode).toBe(0o20666)
     expect(host.dev.stat('/dev/iommu').mode).toBe(0o20660)
     expect(host.dev.stat('/dev/vfio').mode).toBe(0o40755)
@@ -91,6 +91,6 @@ describe('/dev', () => {
 
 describe('capabilities', () => {
   it('say what is there', () => {
-    expect(capabilities()).toMatchObject({ backend: 'software', iommufd: { available: false } })
+    expect(capabilities()).toMatchObject({ backend: 'software', iommufd: { available: true } })
   })
 })

@@ -9,7 +9,7 @@ import type { VfioDeviceOps } from '../../ts/device/ops.ts'
 import { VfioError } from '../../ts/errors.ts'
 import { IommuGroupRegistry, type GroupMember, type IommuGroup } from '../../ts/group/iommu-group.ts'
 import { VfioRegistry } from '../../ts/group/vfio-registry.ts'
-import type { OpenFile, Caller } from '../../ts/files/open-file.ts'
+import type { HeldFile, OpenFile, Caller } from '../../ts/files/open-file.ts'
 import type { NativeAddressSpace } from '../../ts/native/addon.ts'
 import { addon } from '../../ts/native/load.ts'
 import { SysfsTree } from '../../ts/sysfs/tree.ts'
@@ -50,6 +50,11 @@ export class TestProcess implements Caller {
 
   file(fd: number): OpenFile | undefined {
     return this.files.get(fd)
+  }
+
+  hold(fd: number): HeldFile | undefined {
+    const file = this.files.get(fd)
+    return file && { file, release: () => {} }
   }
 
   install(file: OpenFile): number {

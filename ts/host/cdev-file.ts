@@ -1,5 +1,4 @@
 /** The file `/dev/vfio/devices/vfioN`: a device that an iommufd opens. */
-import { DeviceSession } from '../device/device-session.ts'
 import type { IoctlArgument } from '../device/ops.ts'
 import { endOf, writeStruct } from '../device/struct-argument.ts'
 import type { VfioDevice } from '../device/vfio-device.ts'
@@ -7,8 +6,10 @@ import { VfioError } from '../errors.ts'
 import { DeviceFile } from '../files/device-file.ts'
 import type { Caller } from '../files/open-file.ts'
 import type { VfioGroup } from '../group/vfio-group.ts'
-import { BoundDevice } from '../iommufd/bound-device.ts'
+import type { BoundDevice } from '../iommufd/bound-device.ts'
+import { CdevSession } from '../iommufd/cdev-session.ts'
 import { takeCommand } from '../iommufd/command.ts'
+import type { IommufdContext } from '../iommufd/context.ts'
 import type { MachineIommu } from '../iommufd/hardware.ts'
 import { status } from '../native/syscall.ts'
 import type { Codec, Decoded, Fields } from '../uapi/codec.ts'
@@ -30,14 +31,12 @@ export function openCdev(caller: Caller, device: VfioDevice, group: VfioGroup, i
 
 /** A device's own file: until it is bound to an iommufd everything is EINVAL. */
 export class CdevFile extends DeviceFile {
-  readonly #group: VfioGroup
-  readonly #iommu: MachineIommu
-  #bound: BoundDevice | undefined
+  readonly #cdev: CdevSession
 
   constructor(device: VfioDevice, group: VfioGroup, iommu: MachineIommu) {
-    super(new DeviceSession(device))
-    this.#group = group
-    this.#iommu = iommu
+    const cdev = new CdevSession(device, group, iommu)
+    super(cdev.session)
+    this.#cdev = cdev
   }
 
   override ioctl(caller: Caller, request: number, argument: IoctlArgument): number {
@@ -50,9 +49,7 @@ export class CdevFile extends DeviceFile {
 
   override release(): void {
     super.release()
-    if (this.#bound === undefined) return
-    this.#bound = undefined
-    this.#group.unblockByCdev()
+    this.#cdev.closed()
   }
 
   #bind(caller: Caller, argument: IoctlArgument): number {
@@ -65,37 +62,19 @@ export class CdevFile extends DeviceFile {
     if (iommufd < 0 || (flags & ~VFIO_DEVICE_BIND_FLAG_TOKEN) !== 0) {
       throw new VfioError('EINVAL', BIND, { reason: 'no iommufd, or unknown flags' })
     }
-    this.#group.blockByCdev()
-    try {
-      this.#openWith(caller, argument, { flags, iommufd, tokenUuidPtr })
-    } catch (error) {
-      this.#group.unblockByCdev()
-      throw error
-    }
-    return 0
-  }
-
-  #openWith(
-    caller: Caller,
-    argument: IoctlArgument,
-    { flags, iommufd, tokenUuidPtr }: { flags: number; iommufd: number; tokenUuidPtr: bigint },
-  ): void {
-    if (this.session.access !== undefined)
-      throw new VfioError('EINVAL', BIND, { reason: 'the device is bound already' })
-    const token = (flags & VFIO_DEVICE_BIND_FLAG_TOKEN) === 0 ? undefined : tokenUuidPtr
-    this.#checkToken(caller, token)
-    const file = caller.file(iommufd)
-    if (file === undefined) throw new VfioError('EBADF', BIND, { reason: `descriptor ${iommufd} is not open` })
-    if (!(file instanceof IommufdFile)) {
+    const find = (): IommufdContext => {
+      this.#checkToken(caller, (flags & VFIO_DEVICE_BIND_FLAG_TOKEN) === 0 ? undefined : tokenUuidPtr)
+      const file = caller.file(iommufd)
+      if (file === undefined) throw new VfioError('EBADF', BIND, { reason: `descriptor ${iommufd} is not open` })
+      if (file instanceof IommufdFile) return file.context
       throw new VfioError('EBADFD', BIND, { reason: `descriptor ${iommufd} is no iommufd` })
     }
-    const bound = new BoundDevice('cdev', file.context, this.#group, this.#iommu)
-    this.session.grant(bound, () => {
+    this.#cdev.bind(find, (id) => {
       const out = new Uint8Array(4)
-      new DataView(out.buffer).setUint32(0, bound.id, true)
+      new DataView(out.buffer).setUint32(0, id, true)
       argument.write(out, vfioDeviceBindIommufd.fields['out_devid']?.offset ?? 0)
     })
-    this.#bound = bound
+    return 0
   }
 
   /** A token is for devices that ask for one. */
@@ -114,8 +93,8 @@ export class CdevFile extends DeviceFile {
   #attach(argument: IoctlArgument): number {
     const operation = 'VFIO_DEVICE_ATTACH_IOMMUFD_PT'
     const codec = vfioDeviceAttachIommufdPt
-    const asked = readPasid(argument, codec, 'pt_id', VFIO_DEVICE_ATTACH_PASID, operation, this.#require())
-    const bound = this.#require()
+    const asked = readPasid(argument, codec, 'pt_id', VFIO_DEVICE_ATTACH_PASID, operation, this.#cdev.bound)
+    const { bound } = this.#cdev
     const { ptId, pasid } = asked.value
     const id = asked.withPasid ? bound.attachPasid(pasid, ptId) : bound.attach(ptId)
     try {
@@ -131,15 +110,10 @@ export class CdevFile extends DeviceFile {
   #detach(argument: IoctlArgument): number {
     const operation = 'VFIO_DEVICE_DETACH_IOMMUFD_PT'
     const codec = vfioDeviceDetachIommufdPt
-    const asked = readPasid(argument, codec, 'flags', VFIO_DEVICE_DETACH_PASID, operation, this.#require())
-    if (asked.withPasid) this.#require().detachPasid(asked.value.pasid)
-    else this.#require().detach()
+    const asked = readPasid(argument, codec, 'flags', VFIO_DEVICE_DETACH_PASID, operation, this.#cdev.bound)
+    if (asked.withPasid) this.#cdev.bound.detachPasid(asked.value.pasid)
+    else this.#cdev.bound.detach()
     return 0
-  }
-
-  #require(): BoundDevice {
-    if (this.#bound === undefined) throw new VfioError('EINVAL', 'ioctl', { reason: 'the device is not bound' })
-    return this.#bound
   }
 }
 

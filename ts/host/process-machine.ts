@@ -1,6 +1,8 @@
 /** What a process needs of the machine that it runs on. */
 import type { VfioContainer } from '../container/vfio-container.ts'
 import type { VfioGroup } from '../group/vfio-group.ts'
+import type { Task } from '../device/task.ts'
+import type { Iommufd } from '../iommufd/iommufd.ts'
 import type { NativeAddressSpace } from '../native/addon.ts'
 import type { DevTree } from './dev-tree.ts'
 
@@ -20,6 +22,8 @@ export interface ProcessMachine {
   request(number: number): number
   /** Makes a container with nothing in it. */
   makeContainer(): VfioContainer
+  /** Opens an iommufd for a process. @throws {VfioError} ENODEV the machine has none */
+  makeIommufd(task: Task): Iommufd
   /** The VFIO group of that number. @throws {VfioError} ENOENT no device of it is bound to a VFIO driver */
   vfioGroup(number: number): VfioGroup
   /** A process has begun. */

@@ -14,6 +14,7 @@ import type { Caller, OpenFile } from '../files/open-file.ts'
 import { makePipe } from '../files/pipe-file.ts'
 import { Group } from '../group/group.ts'
 import { HostMemory } from '../memory/host-memory.ts'
+import type { Iommufd } from '../iommufd/iommufd.ts'
 import type { NativeAddressSpace } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
 import { status, syscall } from '../native/syscall.ts'
@@ -167,6 +168,12 @@ export class HostProcess implements Task {
     const group = this.#machine.vfioGroup(u32(number, 'number'))
     this.#mayOpen(`/dev/vfio/${group.name}`)
     return new Group(group, this)
+  }
+
+  /** Opens an iommufd (`/dev/iommu`). @throws {VfioError} EBADF the process has ended, ENODEV the machine has none */
+  openIommufd(): Iommufd {
+    this.#alive('open')
+    return this.#machine.makeIommufd(this)
   }
 
   /**

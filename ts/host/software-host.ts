@@ -8,6 +8,7 @@ import { IommuDriverRegistry } from '../container/driver-registry.ts'
 import { NoiommuDriver } from '../container/noiommu-driver.ts'
 import { VfioContainer } from '../container/vfio-container.ts'
 import { outOfRange, VfioError } from '../errors.ts'
+import type { VfioDevice } from '../device/vfio-device.ts'
 import { ContainerFile } from '../files/container-file.ts'
 import type { Group } from '../group/group.ts'
 import { IommuGroupRegistry, type ReservedRegion } from '../group/iommu-group.ts'
@@ -15,6 +16,7 @@ import type { VfioGroup } from '../group/vfio-group.ts'
 import { VfioRegistry } from '../group/vfio-registry.ts'
 import { IommufdContext } from '../iommufd/context.ts'
 import type { MachineIommu } from '../iommufd/hardware.ts'
+import { Iommufd } from '../iommufd/iommufd.ts'
 import { KvmFile } from '../kvm/kvm-files.ts'
 import { MdevBus } from '../mdev/bus.ts'
 import type { NativeAddressSpace } from '../native/addon.ts'
@@ -99,6 +101,7 @@ export class SoftwareHost {
   /** The first address space of each user, whose account the others share. */
   readonly #users = new Map<number, NativeAddressSpace>()
   readonly #machine: ProcessMachine
+  readonly #iommufd: { iommu: MachineIommu; tests: boolean } | undefined
   #default: HostProcess | undefined
   #closed = false
 
@@ -127,8 +130,9 @@ export class SoftwareHost {
       const platform = spaprPlatform(kind, pageSize, record(options.spapr ?? {}, 'spapr'))
       this.#drivers.register(new SpaprDriver({ platform, resetGroup: (number) => this.#resetGroup(number) }))
     }
+    this.#iommufd = kind === 'x86' ? { iommu: iommu?.geometry ?? geometryOf({}).geometry, tests } : undefined
     this.#machine = this.#makeMachine(kind, pageSize)
-    this.#showNodes(kind === 'x86' ? { iommu: iommu?.geometry ?? geometryOf({}).geometry, tests } : undefined)
+    this.#showNodes()
     this.pci = new HostPci({
       sysfs: this.sysfs,
       groups: this.#groups,
@@ -171,6 +175,11 @@ export class SoftwareHost {
    */
   openGroup(number: number): Group {
     return this.defaultProcess.openGroup(number)
+  }
+
+  /** Opens an iommufd in the default process. @throws {VfioError} EBADF the machine is closed, ENODEV it has none */
+  iommufd(): Iommufd {
+    return this.defaultProcess.openIommufd()
   }
 
   /** A group by number, without opening it. @throws {VfioError} ENOENT there is no such group */
@@ -218,20 +227,25 @@ export class SoftwareHost {
       pageSize,
       request: kind === 'x86' ? (request) => request : ppc64Request,
       makeContainer: () => new VfioContainer(this.#drivers),
+      makeIommufd: (task) => {
+        const { iommu, tests } = this.#requireIommufd()
+        return new Iommufd(new IommufdContext({ tests }), task, { iommu, device: (name) => this.#vfioDevice(name) })
+      },
       vfioGroup: (number) => this.#vfioGroup(number),
       started: (process) => this.#started(process),
       exited: (process) => void this.#processes.delete(process),
     }
   }
 
-  #showNodes(iommufd: { iommu: MachineIommu; tests: boolean } | undefined): void {
+  #showNodes(): void {
+    const iommufd = this.#iommufd
     this.dev.add('/dev/vfio/vfio', { mode: 0o666, open: () => new ContainerFile(new VfioContainer(this.#drivers)) })
     this.dev.add('/dev/kvm', { mode: 0o666, open: () => new KvmFile() })
     this.dev.add('/dev/iommu', {
       mode: 0o660,
       open: () => {
-        if (iommufd) return new IommufdFile(new IommufdContext({ tests: iommufd.tests }), iommufd.iommu)
-        throw new VfioError('ENODEV', 'open', { path: '/dev/iommu', reason: 'this machine has no iommufd' })
+        const { iommu, tests } = this.#requireIommufd()
+        return new IommufdFile(new IommufdContext({ tests }), iommu)
       },
     })
     const iommu = iommufd?.iommu ?? geometryOf({}).geometry
@@ -239,6 +253,23 @@ export class SoftwareHost {
       openCdev(caller, device, group, iommu),
     )
     showModuleParameters(this.sysfs, this.parameters)
+  }
+
+  #requireIommufd(): { iommu: MachineIommu; tests: boolean } {
+    if (this.#iommufd !== undefined) return this.#iommufd
+    throw new VfioError('ENODEV', 'open', { path: '/dev/iommu', reason: 'this machine has no iommufd' })
+  }
+
+  #vfioDevice(name: string): { device: VfioDevice; group: VfioGroup } {
+    const { devices } = this.#registry
+    const device = devices.find((known) => known.name === name || `vfio${known.index}` === name)
+    const group = device && this.#registry.groupOf(device)
+    if (device && group) return { device, group }
+    const names = devices.map((known) => known.name).join(', ')
+    throw new VfioError('ENOENT', 'open', {
+      reason: `no VFIO driver has a device ${name}`,
+      remedy: names === '' ? 'bind one' : `there are ${names}`,
+    })
   }
 
   /** Processes of one user share what they may pin. */
