@@ -47,6 +47,15 @@ describe('an interrupt index', () => {
     expect(() => vectors.vector(2)).toThrow(RangeError)
   })
 
+  it('gives nothing up where it got nothing', () => {
+    const { irq, requests } = device()
+    const vectors = irq.enable([], { start: 0 })
+    irq.disable()
+    const made = requests.length
+    vectors.close()
+    expect(requests.length).toBe(made)
+  })
+
   it('takes events of its user, and leaves them to him', () => {
     const { irq, triggers } = device()
     using event = EventFd.create()

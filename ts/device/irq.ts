@@ -156,7 +156,7 @@ export class Irq {
   #enable(start: number, list: readonly (EventFd | null)[], owned: boolean): IrqVectors {
     const vectors: IrqVectors = new IrqVectors(start, list, owned, () => {
       this.#enabled.delete(vectors)
-      return this.#session.closed ? undefined : this.#release(start, list.length)
+      return this.#session.closed || list.length === 0 ? undefined : this.#release(start, list.length)
     })
     this.#enabled.add(vectors)
     return vectors
