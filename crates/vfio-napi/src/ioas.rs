@@ -113,7 +113,6 @@ impl NativeIoas {
 impl NativeIoas {
     /// Makes an address space with nothing mapped.
     #[napi(constructor, catch_unwind)]
-    #[expect(clippy::new_without_default, reason = "JavaScript knows no other way")]
     pub fn new() -> Self {
         Self { ioas: Ioas::new() }
     }
@@ -262,7 +261,6 @@ impl NativeIoas {
 
     /// Sets the bits of written pages in a bitmap of a process.
     #[napi(catch_unwind)]
-    #[expect(clippy::too_many_arguments, reason = "they are those of the request")]
     pub fn dirty_bitmap_to(
         &self,
         domain: &NativePagingDomain,
