@@ -6,12 +6,11 @@
 
 mod unanswered;
 
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::ThreadId;
 
 use parking_lot::RwLock;
-use vfio_device::ops::Completion;
+use vfio_device::ops::{Completion, complete};
 use vfio_device::pci::{PciModel, ResetKind};
 use vfio_uapi::Errno;
 
@@ -114,7 +113,7 @@ impl PciModel for JsPciModel {
 
     fn submit_bar_write(&self, bar: u8, offset: u64, from: Vec<u8>, done: Completion<()>) {
         let Some(function) = self.pick(|functions| &functions.write) else { return done(Ok(())) };
-        let answer = Answer::new(move |answer| done(answer.map(drop)));
+        let answer = Answer::new(complete(move |written: Result<_, Errno>| done(written.map(drop))));
         self.submit(Access { function, place: place(bar, offset), bytes: from, answer });
     }
 

@@ -7,16 +7,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use vfio_device::ops::Completion;
 use vfio_uapi::Errno;
 
 use crate::js::{Argument, Callback, Outcome, Settled};
 
 /// Hears of an access, once; one that is dropped unheard has failed.
-pub(super) struct Answer(Option<Box<dyn FnOnce(Result<Vec<u8>, Errno>) + Send>>);
+pub(super) struct Answer(Option<Completion<Vec<u8>>>);
 
 impl Answer {
-    pub(super) fn new(done: impl FnOnce(Result<Vec<u8>, Errno>) + Send + 'static) -> Self {
-        Self(Some(Box::new(done)))
+    pub(super) fn new(done: Completion<Vec<u8>>) -> Self {
+        Self(Some(done))
     }
 
     fn give(mut self, answer: Result<Vec<u8>, Errno>) {
