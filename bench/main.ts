@@ -7,8 +7,9 @@ import { isMet, report, type Goal } from './goal.ts'
 import { crossing } from './crossing.ts'
 import { plot } from './plot.ts'
 import { rustGoal } from './rust.ts'
+import { tceUpdates } from './tce.ts'
 
-const GOALS = ['P1', 'P2', 'P3', 'P4', 'P5', 'P6', 'P7', 'P8', 'P9']
+const GOALS = ['P1', 'P2', 'P3', 'P4', 'P5', 'P6', 'P7', 'P8', 'P9', 'TCE']
 const PLOTS = new URL('../../bench/plots/', import.meta.url)
 
 async function main(args: string[]): Promise<number> {
@@ -41,6 +42,7 @@ async function main(args: string[]): Promise<number> {
 
 async function run(id: string, quick: boolean): Promise<Goal> {
   if (id === 'P9') return await crossing(quick)
+  if (id === 'TCE') return tceUpdates(quick)
   if (id === 'P7') return await regionLatency(quick)
   return rustGoal(id, quick)
 }

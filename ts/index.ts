@@ -16,6 +16,8 @@ export { HostProcess, type MapOptions, type ProcessOptions } from './host/proces
 export { SoftwareHost, type IommuOptions, type SoftwareHostOptions } from './host/software-host.ts'
 export type { MachineKind } from './host/machine-kind.ts'
 
+export type { GuestTableOptions } from './host/guest-tables.ts'
+export { GuestTceTable, H_PARAMETER, H_SUCCESS, H_TOO_HARD } from './spapr/guest-tce-table.ts'
 export type { SpaprOptions, SpaprPlatformName } from './spapr/settings.ts'
 
 export type { PciAddress } from './pci/address.ts'

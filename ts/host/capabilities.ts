@@ -52,7 +52,7 @@ export function capabilities(): BackendCapabilities {
     memfd: needsLinux,
     iommufd: native,
     kvm: native,
-    spapr: missing,
+    spapr: native,
     vfioUser: process.platform === 'win32' ? { available: false, reason: 'it needs UNIX sockets' } : native,
     linux: missing,
   }

@@ -15,6 +15,7 @@ import { makePipe } from '../files/pipe-file.ts'
 import { Group } from '../group/group.ts'
 import { HostMemory } from '../memory/host-memory.ts'
 import type { Iommufd } from '../iommufd/iommufd.ts'
+import type { GuestTceTable } from '../spapr/guest-tce-table.ts'
 import type { NativeAddressSpace } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
 import { status, syscall } from '../native/syscall.ts'
@@ -24,6 +25,7 @@ import { Descriptors, OpenDescription } from './descriptors.ts'
 import { FileMappings } from './file-mappings.ts'
 import { FileHandle, type HandleOwner } from './file-handle.ts'
 import { MappedAreas } from './mapped-areas.ts'
+import { GuestTableFile, type GuestTableOptions, makeGuestTable } from './guest-tables.ts'
 import type { ProcessMachine } from './process-machine.ts'
 import { Placements } from './placements.ts'
 
@@ -210,6 +212,16 @@ export class HostProcess implements Task {
   openMemory(memory: HostMemory): FileHandle {
     this.#alive('open')
     return this.#install(new MemoryFile(hostMemory(memory)))
+  }
+
+  /**
+   * Makes a TCE table for a guest of this process, and gives it a descriptor, as `KVM_CREATE_SPAPR_TCE_64` does.
+   * @throws {VfioError} EINVAL no whole pages, EEXIST guest memory overlaps, EMFILE
+   */
+  openGuestTable(options: GuestTableOptions): { file: FileHandle; table: GuestTceTable } {
+    this.#alive('KVM_CREATE_SPAPR_TCE_64')
+    const table = makeGuestTable(options, this)
+    return { file: this.#install(new GuestTableFile(table)), table }
   }
 
   /** The handle of a descriptor. @throws {VfioError} EBADF it is not open */

@@ -18,6 +18,7 @@ import { IommufdContext } from '../iommufd/context.ts'
 import type { MachineIommu } from '../iommufd/hardware.ts'
 import { Iommufd } from '../iommufd/iommufd.ts'
 import { KvmFile } from '../kvm/kvm-files.ts'
+import type { VirtualMachineOptions } from '../kvm/virtual-machine.ts'
 import { MdevBus } from '../mdev/bus.ts'
 import type { NativeAddressSpace } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
@@ -26,12 +27,14 @@ import { HostPci } from '../pci/host-pci.ts'
 import { vfioPciDriver } from '../pci/vfio-pci.ts'
 import { flag, list, oneOf, record, text, u32, u64, type U64 } from '../shape.ts'
 import { SysfsTree } from '../sysfs/tree.ts'
+import type { GuestTceTable } from '../spapr/guest-tce-table.ts'
 import { SpaprDriver } from '../spapr/spapr-driver.ts'
 import { type SpaprOptions, spaprPlatform } from '../spapr/settings.ts'
 import { DMA_ENTRY_LIMIT, Type1Driver } from '../type1/type1-driver.ts'
 import { openCdev } from './cdev-file.ts'
 import { DevTree } from './dev-tree.ts'
 import { GroupView } from './group-view.ts'
+import { guestTableAttacher } from './guest-tables.ts'
 import { machineOf, type MachineKind, ppc64Request } from './machine-kind.ts'
 import { type ModuleParameters, showModuleParameters } from './module-parameters.ts'
 import { HostProcess, type ProcessOptions } from './process.ts'
@@ -102,6 +105,7 @@ export class SoftwareHost {
   readonly #users = new Map<number, NativeAddressSpace>()
   readonly #machine: ProcessMachine
   readonly #iommufd: { iommu: MachineIommu; tests: boolean } | undefined
+  readonly #spapr: SpaprDriver | undefined
   #default: HostProcess | undefined
   #closed = false
 
@@ -128,7 +132,8 @@ export class SoftwareHost {
       this.#drivers.register(new Type1Driver({ geometry, entryLimit: () => this.parameters.dmaEntryLimit }))
     } else {
       const platform = spaprPlatform(kind, pageSize, record(options.spapr ?? {}, 'spapr'))
-      this.#drivers.register(new SpaprDriver({ platform, resetGroup: (number) => this.#resetGroup(number) }))
+      this.#spapr = new SpaprDriver({ platform, resetGroup: (number) => this.#resetGroup(number) })
+      this.#drivers.register(this.#spapr)
     }
     this.#iommufd = kind === 'x86' ? { iommu: iommu?.geometry ?? geometryOf({}).geometry, tests } : undefined
     this.#machine = this.#makeMachine(kind, pageSize)
@@ -189,6 +194,17 @@ export class SoftwareHost {
     throw new VfioError('ENOENT', 'group', { reason: `there is no IOMMU group ${number}`, remedy: this.#groupsHint() })
   }
 
+  /**
+   * Lets a group's window follow a guest's TCE table (`process.openGuestTable`), as `KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE` does.
+   * @throws {VfioError} ENXIO the machine has no such tables, EINVAL no window of the group fits
+   */
+  attachGuestTable(group: number, table: GuestTceTable): void {
+    if (this.#spapr === undefined) {
+      throw new VfioError('ENXIO', 'KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE', { reason: 'this is no POWER machine' })
+    }
+    table.attach(this.#spapr.group(u32(group, 'group')))
+  }
+
   /** The group that a device is in, by the device's name. @throws {VfioError} ENODEV it is in none */
   groupOf(device: string): GroupView {
     const group = this.#groups.of(text(device, 'device'))
@@ -211,6 +227,12 @@ export class SoftwareHost {
   /** Switches the machine off. */
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  /** What virtual machines of this machine can do. */
+  #guests(): VirtualMachineOptions {
+    const spapr = this.#spapr
+    return spapr === undefined ? {} : { setSpaprTce: guestTableAttacher((number) => spapr.group(number)) }
   }
 
   /** Resets the functions of a group as the host does: their registers are saved and restored. */
@@ -240,7 +262,7 @@ export class SoftwareHost {
   #showNodes(): void {
     const iommufd = this.#iommufd
     this.dev.add('/dev/vfio/vfio', { mode: 0o666, open: () => new ContainerFile(new VfioContainer(this.#drivers)) })
-    this.dev.add('/dev/kvm', { mode: 0o666, open: () => new KvmFile() })
+    this.dev.add('/dev/kvm', { mode: 0o666, open: () => new KvmFile(this.#guests()) })
     this.dev.add('/dev/iommu', {
       mode: 0o660,
       open: () => {

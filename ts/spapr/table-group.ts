@@ -39,6 +39,11 @@ export class TableGroup {
     return [...this.#windows.values()].some((window) => window.wide)
   }
 
+  /** The windows that are set in it. */
+  get windows(): readonly Window[] {
+    return [...this.#windows.values()]
+  }
+
   /** A container takes the group: a host's own windows are gone, its devices see nothing yet. */
   take(sibling: NativeEndpoint | undefined): void {
     const endpoint = new (addon().NativeEndpoint)(this.#firmware?.freezing === true, sibling)

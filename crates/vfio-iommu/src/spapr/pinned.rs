@@ -54,7 +54,14 @@ impl TceTable {
 
     pub(super) fn clear_pinned(&self, range: Range<u64>) {
         let mut gone = Vec::new();
-        self.take(range, |_, old| gone.push(old.real()));
+        self.radix.visit(range.start, range.end - range.start, &mut |leaf, slots| {
+            for slot in slots {
+                let old = Tce::from_be(leaf.exchange(slot, Tce::NONE.to_be()));
+                if old.allows_any() {
+                    gone.push(old.real());
+                }
+            }
+        });
         self.unpin(&gone);
     }
 

@@ -192,10 +192,14 @@ impl Leaf {
         self.entries[slot].swap(stored, Ordering::AcqRel)
     }
 
-    /// Stores the user address of an entry and returns the one before.
+    /// Stores an entry with its user address and returns those before, for writers that take turns: readers look at
+    /// entries only.
     #[inline]
-    pub(super) fn exchange_user(&self, slot: usize, address: u64) -> u64 {
-        let old = self.users.get(slot).map_or(0, |user| user.swap(address.to_be(), Ordering::AcqRel));
-        u64::from_be(old)
+    pub(super) fn replace(&self, slot: usize, stored: u64, address: u64) -> (u64, u64) {
+        let (entry, user) = (&self.entries[slot], &self.users[slot]);
+        let old = (entry.load(Ordering::Relaxed), u64::from_be(user.load(Ordering::Relaxed)));
+        user.store(address.to_be(), Ordering::Relaxed);
+        entry.store(stored, Ordering::Release);
+        old
     }
 }

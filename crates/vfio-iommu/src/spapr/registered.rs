@@ -1,4 +1,6 @@
 //! Updates that lead to registered memory (version 2): nothing is looked up in the process, nothing is pinned.
+//!
+//! They take turns by the registry's lock.
 
 use std::ops::Range;
 
@@ -23,7 +25,7 @@ impl TceTable {
             self.clear_registered(range.start..range.start + good);
             return Err(Errno::EINVAL);
         }
-        let mut replaced = Replaced::default();
+        let mut replaced = Replaced::new(shift);
         let mut done = 0;
         while done < count {
             let ua = vaddr + (done << shift);
@@ -36,8 +38,9 @@ impl TceTable {
                 self.radix.visit_or_make(range.start + done + run, pages, |leaf, slots, before| {
                     for (slot, page) in slots.zip(before..) {
                         let by = page << shift;
-                        let old = Tce::from_be(leaf.exchange(slot, Tce::new(real + by, prot).to_be()));
-                        let user = leaf.exchange_user(slot, ua + (run << shift) + by);
+                        let tce = Tce::new(real + by, prot);
+                        let (old, user) = leaf.replace(slot, tce.to_be(), ua + (run << shift) + by);
+                        let old = Tce::from_be(old);
                         if old.allows_any() {
                             replaced.add(user);
                         }
@@ -47,7 +50,7 @@ impl TceTable {
             }
             done += inside;
         }
-        replaced.settle(&mut regions, shift);
+        replaced.settle(&mut regions);
         drop(regions);
         self.settled(&replaced);
         Ok(())
@@ -55,16 +58,23 @@ impl TceTable {
 
     pub(super) fn clear_registered(&self, range: Range<u64>) {
         let mut regions = self.memory.lock();
-        let mut gone = Replaced::default();
-        self.take(range, |user, _| gone.add(user));
-        gone.settle(&mut regions, self.geometry.page_shift);
+        let mut gone = Replaced::new(self.geometry.page_shift);
+        self.radix.visit(range.start, range.end - range.start, &mut |leaf, slots| {
+            for slot in slots {
+                let (old, user) = leaf.replace(slot, Tce::NONE.to_be(), 0);
+                if Tce::from_be(old).allows_any() {
+                    gone.add(user);
+                }
+            }
+        });
+        gone.settle(&mut regions);
         drop(regions);
         self.settled(&gone);
     }
 
     /// Lets nobody use what was taken out, then lets regions go that this freed.
     fn settled(&self, gone: &Replaced) {
-        if gone.users.is_empty() {
+        if gone.runs.is_empty() {
             return;
         }
         Self::synchronize();
@@ -89,31 +99,43 @@ impl TceTable {
     }
 }
 
-/// User addresses of entries that are no more.
-#[derive(Default)]
+/// User addresses of entries that are no more, as runs of neighbouring pages.
 struct Replaced {
-    users: Vec<u64>,
+    shift: u32,
+    /// First address and number of pages of each run.
+    runs: Vec<(u64, u64)>,
     /// A region may have become idle.
     freed: bool,
 }
 
 impl Replaced {
+    fn new(shift: u32) -> Self {
+        Self { shift, runs: Vec::new(), freed: false }
+    }
+
+    #[inline]
     fn add(&mut self, user: u64) {
-        self.users.push(user);
+        match self.runs.last_mut() {
+            Some((start, pages)) if *start + (*pages << self.shift) == user => *pages += 1,
+            _ => self.runs.push((user, 1)),
+        }
     }
 
     /// Takes the entries off the counts of their regions, found through the user addresses.
-    fn settle(&mut self, regions: &mut Regions, shift: u32) {
-        let mut rest = &self.users[..];
-        while let Some(&user) = rest.first() {
-            let Some(region) = regions.containing(user, 1 << shift) else {
-                rest = &rest[1..];
-                continue;
-            };
-            let run = rest.iter().take_while(|user| region.covers(**user, 1 << shift)).count();
-            region.mapped = region.mapped.saturating_sub(run as u64);
-            self.freed |= region.mapped == 0 && region.used == 0;
-            rest = &rest[run..];
+    fn settle(&mut self, regions: &mut Regions) {
+        for &(start, pages) in &self.runs {
+            let mut done = 0;
+            while done < pages {
+                let user = start + (done << self.shift);
+                let Some(region) = regions.containing(user, 1 << self.shift) else {
+                    done += 1;
+                    continue;
+                };
+                let inside = ((region.ua + region.len - user) >> self.shift).min(pages - done);
+                region.mapped = region.mapped.saturating_sub(inside);
+                self.freed |= region.mapped == 0 && region.used == 0;
+                done += inside;
+            }
         }
     }
 }

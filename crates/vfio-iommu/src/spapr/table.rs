@@ -156,18 +156,6 @@ impl TceTable {
         }
     }
 
-    /// Visits the entries with rights in a range: the user address of each, and the entry.
-    pub(super) fn take(&self, range: Range<u64>, mut visit: impl FnMut(u64, Tce)) {
-        self.radix.visit(range.start, range.end - range.start, &mut |leaf, slots| {
-            for slot in slots {
-                let old = Tce::from_be(leaf.exchange(slot, Tce::NONE.to_be()));
-                if old.allows_any() {
-                    visit(leaf.exchange_user(slot, 0), old);
-                }
-            }
-        });
-    }
-
     /// Waits until no device uses what was taken out before.
     pub(super) fn synchronize() {
         epoch::synchronize();
