@@ -30,6 +30,8 @@ import {
 type Tell = (line: string) => void
 
 const GROUP = 26
+/** Who gets it: nobody special. */
+const USER = 1000
 const BRIDGE = '0000:00:1e.0'
 const SOUND = '0000:06:0d.0'
 const GAMEPORT = '0000:06:0d.1'
@@ -68,9 +70,10 @@ const BUFFER_SIZE = 4096
 export async function assignDevice(file: string, tell: Tell = console.log): Promise<void> {
   using host = documentMachine()
   takeFromHostDrivers(host, tell)
+  using user = host.process({ uid: USER, gid: USER }) // without any privilege
 
   tell('container = open("/dev/vfio/vfio", O_RDWR)')
-  using container = host.openContainer()
+  using container = user.openContainer()
   tell(`ioctl(container, VFIO_GET_API_VERSION) = ${container.apiVersion()}`)
   if (container.apiVersion() !== VFIO_API_VERSION) throw new Error('unknown API version')
   tell(
@@ -79,7 +82,7 @@ export async function assignDevice(file: string, tell: Tell = console.log): Prom
   if (!container.checkExtension(VFIO_TYPE1_IOMMU)) throw new Error('the IOMMU driver that we want is not supported')
 
   tell(`group = open("/dev/vfio/${GROUP}", O_RDWR)`)
-  using group = host.openGroup(GROUP)
+  using group = user.openGroup(GROUP)
   tell(`ioctl(group, VFIO_GROUP_GET_STATUS): ${describeStatus(group)}`)
   if (!group.status().viable) throw new Error('the group is not viable')
   group.setContainer(container)
@@ -100,6 +103,7 @@ export async function assignDevice(file: string, tell: Tell = console.log): Prom
   const config = device.region(VFIO_PCI_CONFIG_REGION_INDEX)
   config.writeU16(COMMAND, config.readU16(COMMAND) | MEMORY_AND_BUS_MASTER)
   using msi = device.irq(VFIO_PCI_MSI_IRQ_INDEX).enable(1)
+  tell('ioctl(device, VFIO_DEVICE_SET_IRQS): MSI 0 arrives as an event')
   await copyThroughDevice(device.region(VFIO_PCI_BAR0_REGION_INDEX), msi, ram, file, tell)
   stray(device.region(VFIO_PCI_BAR0_REGION_INDEX), container, tell)
   reset(device, group, tell)
@@ -143,7 +147,7 @@ function takeFromHostDrivers(host: SoftwareHost, tell: Tell): void {
 
   tell(`\n${host.group(GROUP).explain()}\n`)
   tell(`# chown user:user /dev/vfio/${GROUP}`)
-  dev.chown(`/dev/vfio/${GROUP}`, 1000, 1000)
+  dev.chown(`/dev/vfio/${GROUP}`, USER, USER)
 }
 
 /** The group has a file as soon as one of its devices is held by vfio-pci, but it cannot be used yet. */

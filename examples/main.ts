@@ -3,12 +3,20 @@
  *
  *     npm start -- [FILE]
  */
+import { accessSync, constants } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { assignDevice } from './assign-device.ts'
 import { dmaFigures } from './dma-figures.ts'
 import { mttyStory } from './mdev-mtty.ts'
 
 const file = process.argv[2] ?? fileURLToPath(new URL('../../README.md', import.meta.url))
+
+try {
+  accessSync(file, constants.R_OK)
+} catch (error) {
+  console.error(`usage: npm start -- [FILE]\n${(error as Error).message}`)
+  process.exit(1)
+}
 
 function chapter(title: string): void {
   console.log(`\n── ${title} ${'─'.repeat(Math.max(3, 100 - title.length))}\n`)
