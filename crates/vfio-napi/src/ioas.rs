@@ -1,5 +1,7 @@
 //! The I/O address spaces of iommufd, and what is attached to them.
 
+#![expect(clippy::too_many_arguments, reason = "they are those of the request")]
+
 mod access;
 mod domain;
 mod port;
