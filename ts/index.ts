@@ -17,7 +17,7 @@ export { SoftwareHost, type IommuOptions, type SoftwareHostOptions } from './hos
 export type { MachineKind } from './host/machine-kind.ts'
 
 export type { GuestTableOptions } from './host/guest-tables.ts'
-export { GuestTceTable, H_PARAMETER, H_SUCCESS, H_TOO_HARD } from './spapr/guest-tce-table.ts'
+export { GuestTceTable, H_PARAMETER, H_SUCCESS, H_TOO_HARD, type GuestTableGeometry } from './spapr/guest-tce-table.ts'
 export type { SpaprOptions, SpaprPlatformName } from './spapr/settings.ts'
 
 export type { PciAddress } from './pci/address.ts'

@@ -55,6 +55,7 @@ export class Spapr {
   readonly #control: SpaprControl
   readonly #task: Task
 
+  /** @internal */
   constructor(control: SpaprControl, task: Task) {
     this.#control = control
     this.#task = task
@@ -149,6 +150,7 @@ export class Eeh {
   readonly #control: SpaprControl
   readonly #task: Task
 
+  /** @internal */
   constructor(control: SpaprControl, task: Task) {
     this.#control = control
     this.#task = task

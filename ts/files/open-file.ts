@@ -13,7 +13,10 @@ import type { GroupContainer } from '../group/vfio-group.ts'
 export interface Caller extends Task {
   /** Looks a descriptor of the calling process up. */
   file(fd: number): OpenFile | undefined
-  /** Holds the open file behind a descriptor, whatever becomes of the descriptor. */
+  /**
+   * Holds the open file behind a descriptor, whatever becomes of the descriptor.
+   * @internal
+   */
   hold(fd: number): HeldFile | undefined
   /** Installs a file and returns its descriptor. @throws {VfioError} EMFILE */
   install(file: OpenFile): number

@@ -150,6 +150,7 @@ export class Ioas {
     return this.#open('IOMMU_OPTION').native.largePages()
   }
 
+  /** Switches joining on or off. @throws {VfioError} EINVAL, EBADF */
   set largePages(large: boolean) {
     const wanted = flag(large, 'largePages', true)
     syscall('IOMMU_OPTION', () => this.#open('IOMMU_OPTION').native.setLargePages(wanted))

@@ -21,7 +21,10 @@ export interface IommufdMachine {
 
 /** An open iommufd: address spaces, and the devices bound to it. Bound devices keep what they use when it is closed. */
 export class Iommufd {
-  /** What takes groups in, in a container's place. */
+  /**
+   * What takes groups in, in a container's place.
+   * @internal
+   */
   readonly groupContainer: GroupContainer
   readonly #context: IommufdContext
   readonly #task: Task
@@ -79,6 +82,7 @@ export class Iommufd {
     this.#context.release()
   }
 
+  /** As `close()`. */
   [Symbol.dispose](): void {
     this.close()
   }

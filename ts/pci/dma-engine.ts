@@ -18,7 +18,7 @@ const DEFAULTS = {
 
 const ENTRY_SIZE = 32
 const WITH_INTERRUPT = 1
-const OPERATIONS = ['none', 'copy', 'fill', 'compare', 'crc32c'] as const
+const OPERATIONS = ['none', 'copy', 'fill', 'compare', 'crc32c'] as const satisfies readonly DmaEngineOperation[]
 const STATUSES: Readonly<Record<number, DmaEngineStatus>> = {
   0: 'pending',
   1: 'done',
@@ -30,7 +30,7 @@ const STATUSES: Readonly<Record<number, DmaEngineStatus>> = {
 }
 
 /** What an entry asks for. */
-export type DmaEngineOperation = (typeof OPERATIONS)[number]
+export type DmaEngineOperation = 'none' | 'copy' | 'fill' | 'compare' | 'crc32c'
 
 /** What became of an entry. */
 export type DmaEngineStatus =

@@ -38,7 +38,10 @@ export class GuestTceTable {
   readonly #entries = new Map<bigint, bigint>()
   readonly #attached = new Set<{ group: TableGroup; window: Window }>()
 
-  /** @throws {VfioError} EINVAL no whole pages */
+  /**
+   * @throws {VfioError} EINVAL no whole pages
+   * @internal
+   */
   constructor(geometry: GuestTableGeometry, memory: GuestMemory) {
     const { pageShift, start, size } = geometry
     const page = 1n << BigInt(pageShift)
@@ -52,6 +55,7 @@ export class GuestTceTable {
   /**
    * Lets a group's window follow the table (`KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE`); again is no error.
    * @throws {VfioError} EINVAL no window begins where the table does, is as large, and has pages as small
+   * @internal
    */
   attach(group: TableGroup): void {
     const { pageShift, start, size } = this.geometry

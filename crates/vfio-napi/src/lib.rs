@@ -1,8 +1,8 @@
 //! The Node-API binding: one file per native class, nothing but conversion and delegation.
 //!
 //! Two manners of crossing. Macro classes own things and carry what is not hot; a refusal is an exception whose
-//! `code` is the errno's name. The hot handful is in [`raw`]: plain callbacks that know objects by the small
-//! number that a class instance gives out ([`handles`]) and answer with a number, negative for an errno.
+//! `code` is the errno's name. The hot handful is in `raw`: plain callbacks that know objects by the small
+//! number that a class instance gives out (`handles`) and answer with a number, negative for an errno.
 //!
 //! Neighbours: `vfio-device`, `vfio-iommu` and `vfio-memory` below, `ts/native` above.
 

@@ -1,6 +1,6 @@
 //! The I/O address spaces of iommufd (`IOMMU_IOAS_*`), and what is attached to them.
 //!
-//! An [`Ioas`] keeps areas: ranges of IOVAs, each a window on shared [`Pages`](pages::Pages). Pages are looked up,
+//! An [`Ioas`] keeps areas: ranges of IOVAs, each a window on shared `Pages`. Pages are looked up,
 //! pinned and charged once, however many areas of however many spaces show them, and only when somebody needs
 //! them: a [`PagingDomain`] (the page table of hardware, which mirrors every area) or an [`Access`](IoasAccess) (a
 //! mediated device, which reads, writes and pins what it asks for).

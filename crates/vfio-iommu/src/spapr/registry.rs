@@ -114,7 +114,7 @@ impl Registered {
     ///
     /// # Errors
     /// `EINVAL` not whole pages; `ENOMEM` over the locked-memory limit, or nothing to register; `EFAULT` memory that is
-    /// not there or not writable, the first page or a whole piece of [`CHUNK`] pages; `EINVAL` overlaps another region.
+    /// not there or not writable, the first page or a whole piece of `CHUNK` pages; `EINVAL` overlaps another region.
     pub fn register(&self, mm: &AddressSpace, ua: u64, len: u64) -> Result<Registration, Errno> {
         if (ua | len) & (mm.page_size() - 1) != 0 {
             return Err(Errno::EINVAL);
