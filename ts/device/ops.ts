@@ -7,7 +7,6 @@
  */
 import type { NativeDma, NativeEventFd, NativeMemory } from '../native/addon.ts'
 import type { U64 } from '../shape.ts'
-import type { ErrnoName } from '../uapi/errno.ts'
 import type { HotResetProvider } from './hot-reset.ts'
 
 /** An event counter that interrupts are delivered through: an eventfd on Linux. */
@@ -23,35 +22,49 @@ export interface EventTarget64 {
 
 /** A capability in the chain of an info structure: its id, version and the bytes behind its header. */
 export interface InfoCapability {
+  /** Which capability: `VFIO_*_INFO_CAP_*`. */
   id: number
+  /** Version of its layout. */
   version: number
+  /** The bytes behind the header of 8. */
   payload: Uint8Array
 }
 
 /** Answer to `VFIO_DEVICE_GET_INFO`. */
 export interface DeviceInfo {
+  /** `VFIO_DEVICE_FLAGS_*`. */
   flags: number
+  /** Region indexes, from 0; some may have no region. */
   numRegions: number
+  /** Interrupt indexes, from 0; some may have no interrupt. */
   numIrqs: number
+  /** The capability chain, in order. */
   capabilities?: readonly InfoCapability[]
 }
 
 /** Answer to `VFIO_DEVICE_GET_REGION_INFO`; `size` in bytes, `offset` is where the region lies in the device file. */
 export interface RegionInfo {
+  /** `VFIO_REGION_INFO_FLAG_*`. */
   flags: number
+  /** Size in bytes; 0: there is nothing. */
   size: bigint
+  /** Where the region begins in the device file. */
   offset: bigint
+  /** The capability chain, in order. */
   capabilities?: readonly InfoCapability[]
 }
 
 /** Answer to `VFIO_DEVICE_GET_IRQ_INFO`; `count` is the number of interrupts within the index. */
 export interface IrqInfo {
+  /** `VFIO_IRQ_INFO_*`. */
   flags: number
+  /** Interrupts within the index. */
   count: number
 }
 
 /** The file descriptors of a `VFIO_IRQ_SET_DATA_EVENTFD` request, looked up one by one as the driver reaches them. */
 export interface IrqEventFds {
+  /** How many there are. */
   readonly length: number
   /** The number that the caller passed for entry `i` (-1 unsets). */
   fd(i: number): number
@@ -67,10 +80,15 @@ export interface IrqEventFds {
  * unreadable, the payload with EINVAL too where it is short.
  */
 export interface IrqSetRequest {
+  /** Bytes of the request, payload included. */
   argsz: number
+  /** One `VFIO_IRQ_SET_DATA_*` and one `VFIO_IRQ_SET_ACTION_*`. */
   flags: number
+  /** Interrupt index. */
   index: number
+  /** First interrupt within the index. */
   start: number
+  /** How many interrupts from `start` on; 0 with DATA_NONE and ACTION_TRIGGER disables the index. */
   count: number
   /** Payload as `count` booleans (`VFIO_IRQ_SET_DATA_BOOL`), one byte each. */
   bools(): Uint8Array
@@ -80,6 +98,7 @@ export interface IrqSetRequest {
 
 /** Memory behind a part of a region, as `mmap` gives it: accesses of 1, 2, 4 or 8 bytes at `offset` into the mapping. */
 export interface RegionMapping {
+  /** Size in bytes. */
   readonly length: bigint
   /**
    * The memory itself, where accesses reach no device model: a process can then use the mapping as memory.
@@ -99,6 +118,33 @@ export interface RegionMapping {
   close(): void
 }
 
+/** Memory behind a part of a region. */
+export interface RegionMemory {
+  /** Where in the region. */
+  readonly offset: bigint
+  /** How many bytes. */
+  readonly length: bigint
+  /**
+   * The memory.
+   * @internal
+   */
+  readonly memory: NativeMemory
+  /** Where in the memory; absent: at its start. */
+  readonly memoryOffset?: bigint | undefined
+}
+
+/** A register whose writes signal an event instead of running a callback. */
+export interface RegionDoorbell {
+  /** Where in the region. */
+  readonly offset: bigint
+  /** Bytes of the write that rings: 1, 2, 4 or 8. */
+  readonly width: 1 | 2 | 4 | 8
+  /** The value that rings; absent: every value. */
+  readonly value?: bigint
+  /** What is signalled. Memory behind the register keeps the value as well. */
+  readonly event: EventTarget64
+}
+
 /** Argument of a raw ioctl: user memory behind a pointer, or the bare number. */
 export interface IoctlArgument {
   /** The argument as a number (an address where it is a pointer). */
@@ -111,13 +157,17 @@ export interface IoctlArgument {
 
 /** A place in the regions of a device. */
 export interface RegionPlace {
+  /** Index of the region. */
   region: number
+  /** Bytes from its start. */
   offset: bigint
 }
 
 /** A part of a region that is shared by descriptor (`VFIO_DEVICE_FEATURE_DMA_BUF`). */
 export interface SharedRegion {
+  /** Index of the region. */
   readonly region: number
+  /** Parts of it, one behind the other: bytes from the region's start, and how many. */
   readonly ranges: readonly { offset: bigint; length: bigint }[]
 }
 
@@ -282,6 +332,10 @@ export interface VfioDeviceOps {
     length: bigint,
     access: { read: boolean; write: boolean; shared: boolean },
   ): RegionMapping
+  /** Memory behind parts of a region, for servers, which answer for it themselves; absent: what can be mapped. */
+  regionMemory?(region: number): readonly RegionMemory[]
+  /** Registers of a region that a server rings without a callback, and that its client may ring without a message. */
+  doorbells?(region: number): readonly RegionDoorbell[]
   /**
    * `VFIO_DEVICE_IOEVENTFD`: the event that `lookup` finds (absent: no longer) writes `data` to `offset` of the device file;
    * absent: ENOTTY. `width` in bytes. @throws {VfioError} EINVAL, EEXIST, ENODEV, ENOSPC, and what `lookup` throws
@@ -309,6 +363,3 @@ export interface VfioDeviceOps {
   /** Pages in this range are being unmapped: unpin them now. */
   dmaUnmap?(iova: bigint, length: bigint): void
 }
-
-/** Result of a native call that reports refusals as data. */
-export type Status = { ok: true } | { ok: false; code: ErrnoName }
