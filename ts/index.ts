@@ -105,6 +105,8 @@ export {
   type PciModelBar,
   type PciModelDescription,
 } from './device/pci-model.ts'
+  type PciModelDoorbell,
+  type PciModelWindow,
 export { checkFeature } from './device/feature.ts'
 export { checkIrqSet, type IrqPayload } from './device/irq-set.ts'
 export { Migration, MigrationTransfer } from './device/migration-handle.ts'

@@ -7,11 +7,12 @@
  */
 import { invalidArgType, VfioError } from '../errors.ts'
 import { HostMemory } from '../memory/host-memory.ts'
-import type { NativePciBar, NativePciFunction } from '../native/addon.ts'
+import type { NativeMemory, NativePciBar, NativePciFunction } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
 import { status, syscall } from '../native/syscall.ts'
 import { list, record, text, u32, type U64 } from '../shape.ts'
 import { Dma } from './dma.ts'
+import { EventFd } from './event-fd.ts'
 import type { DmaAccess, VfioDeviceOps } from './ops.ts'
 import { VfioPciOps } from './vfio-pci-ops.ts'
 
@@ -27,6 +28,33 @@ export interface PciModelBar {
   prefetchable?: boolean
   /** Memory behind the whole BAR: accesses never reach the model, and users can map it. */
   memory?: HostMemory
+  /** Memory behind parts of the BAR, instead; the model answers for the rest. */
+  windows?: readonly PciModelWindow[]
+  /** Registers whose writes signal an event instead of reaching the model. */
+  doorbells?: readonly PciModelDoorbell[]
+}
+
+/** Memory behind a part of a BAR. Where it is whole pages of a memfd, another process can map it. */
+export interface PciModelWindow {
+  /** Where in the BAR. */
+  offset: U64
+  /** Bytes. */
+  length: U64
+  memory: HostMemory
+  /** Where in the memory; default 0. */
+  memoryOffset?: U64
+}
+
+/** A register that rings: nothing of the program runs in the access, and other processes may signal the event themselves. */
+export interface PciModelDoorbell {
+  /** Where in the BAR. */
+  offset: U64
+  /** Bytes of the write. */
+  width: 1 | 2 | 4 | 8
+  /** The value that rings; absent: every value. */
+  value?: U64
+  /** What is signalled: `for await (const count of event)`. Memory behind the register keeps the value as well. */
+  event: EventFd
 }
 
 /** What a model's function looks like from outside. */
@@ -196,10 +224,25 @@ function addressesOf(bars: readonly PciModelBar[]): { bar: number; address: bigi
   })
 }
 
-function nativeBar({ memory, ...bar }: PciModelBar): NativePciBar {
-  if (memory === undefined) return bar
-  if (!(memory instanceof HostMemory)) throw invalidArgType('bars.memory', 'a HostMemory', memory)
-  return { ...bar, memory: memory.native }
+function nativeBar({ memory, windows = [], doorbells = [], ...bar }: PciModelBar): NativePciBar {
+  return {
+    ...bar,
+    ...(memory === undefined ? {} : { memory: nativeMemory(memory, 'bars.memory') }),
+    windows: list(windows, 'bars.windows').map((window) => ({
+      ...record(window, 'bars.windows[]'),
+      memory: nativeMemory(window.memory, 'bars.windows[].memory'),
+    })),
+    doorbells: list(doorbells, 'bars.doorbells').map((bell) => {
+      const { event } = record(bell, 'bars.doorbells[]')
+      if (!(event instanceof EventFd)) throw invalidArgType('bars.doorbells[].event', 'an EventFd', event)
+      return { ...bell, event: event.native }
+    }),
+  }
+}
+
+function nativeMemory(memory: HostMemory, name: string): NativeMemory {
+  if (!(memory instanceof HostMemory)) throw invalidArgType(name, 'a HostMemory', memory)
+  return memory.native
 }
 
 /** vfio-pci over a function that it owns; it is matched by its plain name. */

@@ -61,6 +61,10 @@ export interface NativePciBar {
   prefetchable?: boolean
   /** Memory behind the whole BAR: accesses to it never reach the model, and it can be mapped. */
   memory?: NativeMemory
+  /** Memory behind parts of it, instead. */
+  windows?: readonly { offset: U64; length: U64; memory: NativeMemory; memoryOffset?: U64 }[]
+  /** Registers whose writes signal an event instead of reaching the model. */
+  doorbells?: readonly { offset: U64; width: number; value?: U64; event: NativeEventFd }[]
 }
 
 /** What a JavaScript model is made of. */

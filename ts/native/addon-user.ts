@@ -17,6 +17,7 @@ export interface NativeServeSettings {
   maxTransfer?: number
   maxMappings?: number
   patience?: number
+  answerWithin?: number
   keepState?: boolean
   uid?: number
 }
@@ -25,20 +26,41 @@ export interface NativeServeSettings {
 export interface NativeServedRequest {
   /** By which it is answered. */
   token: number
-  kind: 'open' | 'close' | 'info' | 'region-info' | 'irq-info' | 'set-irqs' | 'reset' | 'read' | 'write' | 'dma-unmap'
+  kind:
+    | 'open'
+    | 'close'
+    | 'info'
+    | 'region-info'
+    | 'irq-info'
+    | 'set-irqs'
+    | 'reset'
+    | 'read'
+    | 'write'
+    | 'dma-unmap'
+    | 'feature'
+    | 'migration-read'
+    | 'migration-write'
   /** Region or interrupt index. */
   index: number
   /** Offset into the region, or address. */
   offset: bigint
   /** Bytes or interrupts; for `dma-unmap` one less than the bytes. */
   length: bigint
-  /** Flags and first interrupt of `set-irqs`. */
+  /** Flags of `set-irqs` and `feature`, first interrupt of `set-irqs`. */
   flags: number
   start: number
-  /** What is to be written, or booleans. */
+  /** What is to be written, booleans, or the payload of a feature. */
   data?: Uint8Array
   /** Entries of `set-irqs`: 1 an event to be taken, -1 none, below that the errno of its lookup plus one, negated. */
   events?: number[]
+}
+
+/** What of a device needs no JavaScript. */
+export interface NativeServedLayout {
+  /** The device wants to know of memory that goes. */
+  hearsUnmaps: boolean
+  memory: { region: number; offset: bigint; length: bigint; memory: NativeMemory; memoryOffset: bigint }[]
+  doorbells: { region: number; offset: bigint; width: number; value?: bigint; event: NativeEventFd }[]
 }
 
 /** Something that happened to a server. */
@@ -59,7 +81,9 @@ export interface NativeServer {
   takeDma(token: number, name: string): NativeDma
   /** An event of a `set-irqs` that was not answered yet. @throws EINVAL, and what its lookup failed with */
   takeEvent(token: number, entry: number): NativeEventFd
-  /** Answers: `status` 0 or a negated errno. @throws EINVAL nobody waits for that */
+  /** Answers an `open` that succeeded. @throws EINVAL a senseless layout, EBADF closed memory or events */
+  answerOpen(token: number, layout: NativeServedLayout): void
+  /** Answers: `status` 0 or a negated errno. Nothing happens where nobody waits any more. */
   answer(token: number, status: number, numbers?: bigint[], data?: Uint8Array): void
   stop(): void
 }

@@ -70,8 +70,16 @@ export interface BindingServer {
   nextEvent(): NativeServedEvent | null
   takeDma(token: number, name: string): BindingDma
   takeEvent(token: number, entry: number): BindingEventFd
+  answerOpen(token: number, layout: BindingServedLayout): void
   answer(token: number, status: number, numbers?: bigint[], data?: Uint8Array): void
   stop(): void
+}
+
+/** What of a device needs no JavaScript; memory and events by their handles. */
+export interface BindingServedLayout {
+  hearsUnmaps: boolean
+  memory: { region: number; offset: bigint; length: bigint; memory: number; memoryOffset: bigint }[]
+  doorbells: { region: number; offset: bigint; width: number; value?: bigint; event: number }[]
 }
 
 /** Owner of a connection to a vfio-user server; null stands for nothing. */
@@ -91,8 +99,8 @@ export interface BindingRemoteDevice {
   submitRead(region: number, offset: bigint, length: number): Promise<Uint8Array>
   write(region: number, offset: bigint, from: Uint8Array): void
   submitWrite(region: number, offset: bigint, from: Uint8Array): Promise<void>
-  dmaMap(...loan: BindingLoan): void
-  submitDmaMap(...loan: BindingLoan): Promise<void>
+  dmaMap(loan: BindingLoan): void
+  submitDmaMap(loan: BindingLoan): Promise<void>
   dmaUnmap(iova: bigint, length: bigint): void
   submitDmaUnmap(iova: bigint, length: bigint): Promise<void>
   migrationFlags(): bigint | null
@@ -105,15 +113,15 @@ export interface BindingRemoteDevice {
   close(): void
 }
 
-/** Address, handle of the memory, offset, length, access, by message. */
-export type BindingLoan = [
-  iova: bigint,
-  memory: number,
-  offset: bigint,
-  length: bigint,
-  access: number,
-  byMessage: boolean,
-]
+/** A part of memory to lend; `memory` is its handle. */
+export interface BindingLoan {
+  iova: bigint
+  memory: number
+  offset: bigint
+  length: bigint
+  access: number
+  byMessage: boolean
+}
 
 /** Owner of an event counter. */
 export interface BindingEventFd {
@@ -186,7 +194,15 @@ export interface BindingPciIdentity {
 
 /** What a function has beside its identity. */
 export interface BindingPciDescription {
-  bars: { index: number; size: bigint; kind: string; prefetchable: boolean; memory?: number }[]
+  bars: {
+    index: number
+    size: bigint
+    kind: string
+    prefetchable: boolean
+    memory?: number
+    windows: { offset: bigint; length: bigint; memory: number; memoryOffset: bigint }[]
+    doorbells: { offset: bigint; width: number; value?: bigint; event: number }[]
+  }[]
   interruptPin?: number
   msi?: number
   msix?: { vectors: number; tableBar: number; tableOffset: number; pbaBar: number; pbaOffset: number }

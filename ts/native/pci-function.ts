@@ -4,6 +4,7 @@ import { invalidArgType } from '../errors.ts'
 import { flag, text, u32, u64, type U64 } from '../shape.ts'
 import type {
   NativeDma,
+  NativePciBar,
   NativePciDescription,
   NativePciFunction,
   NativePciFunctionClass,
@@ -20,6 +21,7 @@ import type {
   BindingPciModel,
 } from './binding.ts'
 import { DmaHandle } from './dma.ts'
+import { EventFdHandle } from './event-fd.ts'
 import { MemoryHandle } from './memory.ts'
 import { status } from './syscall.ts'
 
@@ -177,17 +179,33 @@ function identityOf(options: Partial<NativePciIdentity>, name: string): BindingP
   return identity
 }
 
+function barOf({ index, size, kind, prefetchable, memory, windows = [], doorbells = [] }: NativePciBar) {
+  return {
+    index: u32(index, 'bar.index'),
+    size: u64(size, 'bar.size'),
+    kind: text(kind, 'bar.kind'),
+    prefetchable: flag(prefetchable, 'bar.prefetchable', false),
+    ...(memory === undefined ? {} : { memory: MemoryHandle.handleOf(memory, 'bar.memory') }),
+    windows: windows.map((window) => ({
+      offset: u64(window.offset, 'window.offset'),
+      length: u64(window.length, 'window.length'),
+      memory: MemoryHandle.handleOf(window.memory, 'window.memory'),
+      memoryOffset: u64(window.memoryOffset ?? 0n, 'window.memoryOffset'),
+    })),
+    doorbells: doorbells.map((bell) => ({
+      offset: u64(bell.offset, 'doorbell.offset'),
+      width: u32(bell.width, 'doorbell.width'),
+      ...(bell.value === undefined ? {} : { value: u64(bell.value, 'doorbell.value') }),
+      event: EventFdHandle.handleOf(bell.event, 'doorbell.event'),
+    })),
+  }
+}
+
 function partsOf(description: NativePciDescription): BindingPciDescription {
   const { bars, msix } = description
   if (!Array.isArray(bars)) throw invalidArgType('description.bars', 'an array', bars)
   const parts: BindingPciDescription = {
-    bars: (bars as NativePciDescription['bars']).map(({ index, size, kind, prefetchable, memory }) => ({
-      index: u32(index, 'bar.index'),
-      size: u64(size, 'bar.size'),
-      kind: text(kind, 'bar.kind'),
-      prefetchable: flag(prefetchable, 'bar.prefetchable', false),
-      ...(memory === undefined ? {} : { memory: MemoryHandle.handleOf(memory, 'bar.memory') }),
-    })),
+    bars: (bars as NativePciDescription['bars']).map(barOf),
     interruptPin: u32(description.interruptPin ?? 0, 'description.interruptPin'),
     msi: u32(description.msi ?? 0, 'description.msi'),
     express: flag(description.express, 'description.express', false),

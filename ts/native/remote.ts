@@ -89,11 +89,11 @@ class RemoteHandle implements NativeRemoteDevice {
   }
 
   dmaMap(loan: NativeLoan): void {
-    this.#owner.dmaMap(...loanOf(loan))
+    this.#owner.dmaMap(loanOf(loan))
   }
 
   submitDmaMap(loan: NativeLoan): Promise<void> {
-    return this.#owner.submitDmaMap(...loanOf(loan))
+    return this.#owner.submitDmaMap(loanOf(loan))
   }
 
   dmaUnmap(iova: U64, length: U64): void {
@@ -140,8 +140,14 @@ class RemoteHandle implements NativeRemoteDevice {
 }
 
 function loanOf({ iova, memory, offset, length, access, byMessage }: NativeLoan): BindingLoan {
-  const handle = MemoryHandle.handleOf(memory, 'memory')
-  return [u64(iova, 'iova'), handle, u64(offset, 'offset'), u64(length, 'length'), u32(access, 'access'), byMessage]
+  return {
+    iova: u64(iova, 'iova'),
+    memory: MemoryHandle.handleOf(memory, 'memory'),
+    offset: u64(offset, 'offset'),
+    length: u64(length, 'length'),
+    access: u32(access, 'access'),
+    byMessage,
+  }
 }
 
 /** Connects through `raw`. */

@@ -3,6 +3,7 @@ import type {
   NativeDma,
   NativeEventFd,
   NativeServedEvent,
+  NativeServedLayout,
   NativeServedRequest,
   NativeServer,
   NativeServerClass,
@@ -10,6 +11,7 @@ import type {
 import type { Binding, BindingServer } from './binding.ts'
 import { DmaHandle } from './dma.ts'
 import { EventFdHandle } from './event-fd.ts'
+import { MemoryHandle } from './memory.ts'
 import { VfioPciHandle } from './vfio-pci.ts'
 
 class ServerHandle implements NativeServer {
@@ -35,6 +37,14 @@ class ServerHandle implements NativeServer {
 
   takeEvent(token: number, entry: number): NativeEventFd {
     return new EventFdHandle(this.#raw, this.#owner.takeEvent(token, entry))
+  }
+
+  answerOpen(token: number, { hearsUnmaps, memory, doorbells }: NativeServedLayout): void {
+    this.#owner.answerOpen(token, {
+      hearsUnmaps,
+      memory: memory.map((part) => ({ ...part, memory: MemoryHandle.handleOf(part.memory, 'memory') })),
+      doorbells: doorbells.map((bell) => ({ ...bell, event: EventFdHandle.handleOf(bell.event, 'event') })),
+    })
   }
 
   answer(token: number, status: number, numbers?: bigint[], data?: Uint8Array): void {

@@ -38,6 +38,11 @@ export interface ServeOptions {
   uid?: number
   /** Milliseconds that a client may take to introduce itself, or to finish a message it began; default 5000. */
   patience?: number
+  /**
+   * Milliseconds that the device may take over a request, default 4000; then the client is told ETIMEDOUT. QEMU gives a
+   * connection up whose answers take longer than 5 seconds.
+   */
+  answerWithin?: number
   /** Bytes of data in one message, 4096 to 64 MiB; default 1 MiB. */
   maxTransfer?: number
   /** Mappings that a client may have, 1 to 65535; default 65535. */
@@ -51,15 +56,17 @@ export class DeviceServer extends EventEmitter<DeviceServerEvents> {
   readonly #native: NativeServer
   readonly #requests: ServedRequests
   readonly #finished: (() => void)[] = []
+  readonly #ended: (() => void) | undefined
   #client: Client | undefined
   #stopped = false
 
   /**
-   * Made by `serve()`.
+   * Made by `serve()`; `ended` runs once the server has stopped.
    * @internal
    */
-  constructor(device: VfioDevice, options: ServeOptions) {
+  constructor(device: VfioDevice, options: ServeOptions, ended?: () => void) {
     super()
+    this.#ended = ended
     const { path, ...settings } = options
     this.path = path
     const native = device.ops instanceof VfioPciOps ? device.ops.native : undefined
@@ -111,6 +118,7 @@ export class DeviceServer extends EventEmitter<DeviceServerEvents> {
   #end(): void {
     this.#stopped = true
     this.#requests.close()
+    this.#ended?.()
     this.emit('close')
     for (const finished of this.#finished.splice(0)) finished()
   }

@@ -34,22 +34,31 @@ export type Servable = RegisteredDevice | ServableModel | VfioDeviceOps
  */
 export async function serve(device: Servable, options: ServeOptions): Promise<DeviceServer> {
   if (typeof options !== 'object' || options === null) throw invalidArgType('options', 'an object', options)
-  const { keepState, uid, patience, maxTransfer, maxMappings } = options
-  return new DeviceServer(vfioDeviceOf(device), {
+  const { keepState, uid, patience, answerWithin, maxTransfer, maxMappings } = options
+  const { vfio, made } = vfioDeviceOf(device)
+  const settings = {
     path: text(options.path, 'path'),
     keepState: flag(keepState, 'keepState', false),
     ...(uid === undefined ? {} : { uid: u32(uid, 'uid') }),
     ...(patience === undefined ? {} : { patience: u32(patience, 'patience') }),
+    ...(answerWithin === undefined ? {} : { answerWithin: u32(answerWithin, 'answerWithin') }),
     ...(maxTransfer === undefined ? {} : { maxTransfer: u32(maxTransfer, 'maxTransfer') }),
     ...(maxMappings === undefined ? {} : { maxMappings: u32(maxMappings, 'maxMappings') }),
-  })
+  }
+  try {
+    return new DeviceServer(vfio, settings, made ? () => letGo(vfio) : undefined)
+  } catch (error) {
+    if (made) letGo(vfio)
+    throw error
+  }
 }
 
-function vfioDeviceOf(device: Servable): VfioDevice {
+/** The device behind what was passed, and whether it was made for this server. */
+function vfioDeviceOf(device: Servable): { vfio: VfioDevice; made: boolean } {
   if (typeof device !== 'object' || device === null)
     throw invalidArgType('device', 'a device or a device model', device)
   if ('vfio' in device) {
-    if (device.vfio !== undefined) return device.vfio
+    if (device.vfio !== undefined) return { vfio: device.vfio, made: false }
     throw new VfioError('ENODEV', 'serve', {
       reason: 'the device is bound to no VFIO driver',
       remedy: 'bind it to one first, such as vfio-pci',
@@ -57,7 +66,11 @@ function vfioDeviceOf(device: Servable): VfioDevice {
   }
   const ops = 'vfioDevice' in device ? device.vfioDevice('served') : device
   if (typeof ops.getInfo !== 'function') throw invalidArgType('device', 'a device or a device model', device)
-  const made = new VfioDevice('served', ops)
-  made.enter(0)
-  return made
+  const vfio = new VfioDevice('served', ops)
+  vfio.enter(0)
+  return { vfio, made: true }
+}
+
+function letGo(device: VfioDevice): void {
+  device.leave(() => device.put())
 }

@@ -1,34 +1,35 @@
 /** Requests of a client, answered by the device that is served. */
 import { Dma } from '../device/dma.ts'
 import { DeviceSession } from '../device/device-session.ts'
-import type { IrqEventFds, RegionInfo } from '../device/ops.ts'
+import type { RegionInfo } from '../device/ops.ts'
 import type { VfioDevice } from '../device/vfio-device.ts'
-import { EventSink } from '../device/event-sink.ts'
+import { VfioPciOps } from '../device/vfio-pci-ops.ts'
 import { isErrno, VfioError } from '../errors.ts'
 import type { NativeServedRequest, NativeServer } from '../native/addon.ts'
 import { syscall } from '../native/syscall.ts'
 import { ERRNO } from '../uapi/errno.ts'
-import { vfioIrqSet } from '../uapi/structs.ts'
+import { ServedIrqs } from './served-irqs.ts'
+import { servedLayout } from './served-layout.ts'
+import { ServedMigration } from './served-migration.ts'
 
-/** What a request is answered with. */
+/** What a request is answered with; nothing: it was answered already. */
 interface Answer {
   numbers?: bigint[]
   data?: Uint8Array
 }
 
-const EIO = 5
-
 /** Answers a server's requests in the order in which they came; a device that answers later is waited for apart. */
 export class ServedRequests {
   readonly #device: VfioDevice
   readonly #server: NativeServer
+  readonly #irqs: ServedIrqs
+  readonly #migration = new ServedMigration()
   #session: DeviceSession | undefined
-  /** Events that the client has sent and the device may still signal. */
-  readonly #events = new Set<EventSink>()
 
   constructor(device: VfioDevice, server: NativeServer) {
     this.#device = device
     this.#server = server
+    this.#irqs = new ServedIrqs(server)
   }
 
   /** Answers one request, now or when the device has. */
@@ -36,7 +37,7 @@ export class ServedRequests {
     try {
       const answer = this.#run(request)
       if (answer instanceof Promise) answer.then(this.#answer(request), this.#refuse(request))
-      else this.#answer(request)(answer)
+      else if (answer !== undefined) this.#answer(request)(answer)
     } catch (error) {
       this.#refuse(request)(error)
     }
@@ -47,21 +48,29 @@ export class ServedRequests {
     const session = this.#session
     this.#session = undefined
     try {
-      session?.close()
+      this.#migration.close()
     } finally {
-      for (const event of this.#events) event.close()
-      this.#events.clear()
+      try {
+        session?.close()
+      } finally {
+        this.#irqs.close()
+      }
     }
   }
 
-  #run(request: NativeServedRequest): Answer | Promise<Answer> {
+  #run(request: NativeServedRequest): Answer | undefined | Promise<Answer> {
     if (request.kind === 'open') return this.#open(request.token)
     if (request.kind === 'close') {
       this.close()
       return {}
     }
     const session = this.#session
-    if (session === undefined) throw new VfioError('ENODEV', request.kind, { reason: 'the device is not open' })
+    if (session === undefined) {
+      // After the last close a device is put back to how the next client shall find it.
+      if (request.kind === 'reset') this.#device.ops.reset?.()
+      else throw new VfioError('ENODEV', request.kind, { reason: 'the device is not open' })
+      return {}
+    }
     switch (request.kind) {
       case 'info': {
         const { flags, numRegions, numIrqs } = session.info()
@@ -74,7 +83,7 @@ export class ServedRequests {
         return { numbers: [flags, count].map(BigInt) }
       }
       case 'set-irqs':
-        session.setIrqs(this.#irqRequest(request))
+        this.#irqs.run(request, (irqs) => session.setIrqs(irqs))
         return {}
       case 'reset':
         session.reset()
@@ -87,68 +96,50 @@ export class ServedRequests {
         // The length comes as that of the whole but one byte, so that all 64 bits have one.
         session.device.ops.dmaUnmap?.(request.offset, request.length + 1n)
         return {}
+      case 'feature':
+        return { data: this.#migration.feature(session, request.flags, request.data ?? new Uint8Array()) }
+      case 'migration-read':
+        return { data: this.#migration.read(Number(request.length)) }
+      case 'migration-write':
+        this.#migration.write(request.data ?? new Uint8Array())
+        return {}
     }
   }
 
-  #open(token: number): Answer {
+  #open(token: number): undefined {
     const native = syscall('open', () => this.#server.takeDma(token, this.#device.name))
-    this.#session = DeviceSession.open(this.#device, {
+    const session = DeviceSession.open(this.#device, {
       kind: 'cdev',
       openDevice: () => new Dma(native),
       closeDevice: () => {},
     })
-    return {}
+    this.#session = session
+    try {
+      // A native device answers for itself.
+      const native = this.#device.ops instanceof VfioPciOps
+      const layout = native ? { hearsUnmaps: false, memory: [], doorbells: [] } : servedLayout(session)
+      syscall('open', () => this.#server.answerOpen(token, layout))
+    } catch (error) {
+      this.close()
+      throw error
+    }
   }
 
   #read(session: DeviceSession, { index, offset, length }: NativeServedRequest): Answer | Promise<Answer> {
     const { ops } = session.device
-    if (ops.read === undefined) throw new VfioError('EINVAL', 'read')
     const data = new Uint8Array(Number(length))
-    const done = ops.read(index, offset, data)
+    const done = ops.readAsync === undefined ? ops.read?.(index, offset, data) : ops.readAsync(index, offset, data)
+    if (done === undefined) throw new VfioError('EINVAL', 'read')
     const answer = (count: number) => ({ data: data.subarray(0, count) })
     return typeof done === 'number' ? answer(done) : done.then(answer)
   }
 
   #write(session: DeviceSession, { index, offset, data }: NativeServedRequest): Answer | Promise<Answer> {
     const { ops } = session.device
-    if (ops.write === undefined || data === undefined) throw new VfioError('EINVAL', 'write')
-    const done = ops.write(index, offset, data)
+    const from = data ?? new Uint8Array()
+    const done = ops.writeAsync === undefined ? ops.write?.(index, offset, from) : ops.writeAsync(index, offset, from)
+    if (done === undefined) throw new VfioError('EINVAL', 'write')
     return typeof done === 'number' ? {} : done.then(() => ({}))
-  }
-
-  #irqRequest(request: NativeServedRequest) {
-    const { flags, index, start, data } = request
-    const count = Number(request.length)
-    const bools = data ?? new Uint8Array()
-    const events = request.events === undefined ? NO_EVENTS : this.#eventsOf(request.token, request.events)
-    return {
-      argsz: vfioIrqSet.size + (request.events === undefined ? bools.byteLength : events.length * 4),
-      flags,
-      index,
-      start,
-      count,
-      bools: () => bools,
-      eventfds: () => events,
-    }
-  }
-
-  #eventsOf(token: number, entries: readonly number[]): IrqEventFds {
-    // The server forgets its side of a request once it is answered; so each event is taken at once.
-    const sinks = entries.map((entry, i) => {
-      if (entry <= 0) return undefined
-      const sink = new EventSink(syscall('VFIO_DEVICE_SET_IRQS', () => this.#server.takeEvent(token, i)))
-      this.#events.add(sink)
-      return sink
-    })
-    return {
-      length: entries.length,
-      fd: (i) => (entries[i] === -1 ? -1 : i),
-      get: (i) => {
-        const sink = sinks[i]
-        if (sink === undefined) throw VfioError.fromStatus((entries[i] ?? -1) + 1, 'VFIO_DEVICE_SET_IRQS')
-        return sink
-      },
-    }
   }
 
   #answer({ token }: NativeServedRequest) {
@@ -156,16 +147,13 @@ export class ServedRequests {
   }
 
   #refuse({ token }: NativeServedRequest) {
-    return (error: unknown) => this.#server.answer(token, -(isErrno(error) ? ERRNO[error.code] : EIO))
+    return (error: unknown) => {
+      const known = isErrno(error)
+      // A refusal is for the client; anything else is a mistake of the model, for whoever wrote it.
+      if (!known) process.emitWarning(error instanceof Error ? error : String(error))
+      this.#server.answer(token, -(known ? ERRNO[error.code] : ERRNO.EIO))
+    }
   }
-}
-
-const NO_EVENTS: IrqEventFds = {
-  length: 0,
-  fd: () => -1,
-  get: () => {
-    throw new VfioError('EINVAL', 'VFIO_DEVICE_SET_IRQS')
-  },
 }
 
 /** A region's description; capabilities one behind the other, each with id, version and length. */

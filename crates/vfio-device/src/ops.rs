@@ -56,6 +56,9 @@ pub trait VfioDeviceOps: Send + Sync {
     /// Closes the device after its last user.
     fn close_device(&self) {}
 
+    /// Says whether opening and closing leave the device's state alone, where they would reset it.
+    fn retain_state(&self, _retain: bool) {}
+
     /// Changes the space that the device's DMA goes through; none ends its DMA. When this returns no DMA through the
     /// old space is under way.
     fn set_dma(&self, _dma: Option<Arc<dyn DmaSpace>>) {}

@@ -27,6 +27,7 @@ mod virqfd;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ThreadId;
 
 use parking_lot::{Mutex, RwLock};
@@ -64,6 +65,8 @@ pub struct VfioPci {
     function: Arc<PciFunction>,
     options: VfioPciOptions,
     slot: RwLock<Slot>,
+    /// Opening and closing do not reset the function.
+    retain: AtomicBool,
     /// Token that users of virtual functions must know; only a physical function has one.
     vf_token: Option<Mutex<[u8; 16]>>,
 }
@@ -81,7 +84,8 @@ impl VfioPci {
     #[must_use]
     pub fn new(function: Arc<PciFunction>, options: VfioPciOptions) -> Self {
         let vf_token = features::has_virtual_functions(&function).then(|| Mutex::new([0; 16]));
-        Self { function, options, slot: RwLock::new(Slot::Closed), vf_token }
+        let (slot, retain) = (RwLock::new(Slot::Closed), AtomicBool::new(false));
+        Self { function, options, slot, retain, vf_token }
     }
 
     /// Returns the function.
@@ -137,7 +141,7 @@ impl VfioDeviceOps for VfioPci {
             }
             *slot = Slot::Changing;
         }
-        let session = Session::open(&self.function, self.options);
+        let session = Session::open(&self.function, self.options, self.retain.load(Ordering::Acquire));
         self.function.dma().attach(dma);
         *self.slot.write() = Slot::Open(session);
         Ok(())
@@ -159,6 +163,10 @@ impl VfioDeviceOps for VfioPci {
         self.function.model().abandon();
         self.function.dma().attach(None);
         *self.slot.write() = Slot::Closed;
+    }
+
+    fn retain_state(&self, retain: bool) {
+        self.retain.store(retain, Ordering::Release);
     }
 
     fn set_dma(&self, dma: Option<Arc<dyn DmaSpace>>) {

@@ -173,6 +173,16 @@ impl Memory {
         }
     }
 
+    /// Returns where the memory starts in the file behind its descriptor; 0 where there is none.
+    #[cfg(target_os = "linux")]
+    pub fn fd_offset(&self) -> u64 {
+        match &self.0.backing {
+            Backing::Mapping(mapping) => mapping.offset(),
+            Backing::File(file) => file.offset(),
+            Backing::External(_) => 0,
+        }
+    }
+
     /// Returns the file behind memory that is reached by system calls.
     #[cfg(target_os = "linux")]
     #[inline]

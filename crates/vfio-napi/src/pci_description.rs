@@ -4,7 +4,8 @@ use napi::bindgen_prelude::BigInt;
 use napi_derive::napi;
 use vfio_device::pci::registers::EXP_DEVCAP_FLR;
 use vfio_device::pci::{
-    BarSpace, BarSpec, Capability, ExpressSpec, FunctionSpec, Identity, MsiSpec, MsixSpec, PowerSpec,
+    BarKind, BarSpace, BarSpec, Capability, Doorbell, ExpressSpec, FunctionSpec, Identity, MemoryWindow,
+    MsiSpec, MsixSpec, PowerSpec,
 };
 use vfio_uapi::Errno;
 
@@ -46,6 +47,36 @@ pub struct PciBar {
     pub prefetchable: Option<bool>,
     /// Handle of the memory behind it.
     pub memory: Option<u32>,
+    /// Memory behind parts of it, instead.
+    pub windows: Vec<PciWindow>,
+    /// Registers whose writes signal an event.
+    pub doorbells: Vec<PciDoorbell>,
+}
+
+/// Memory behind a part of a BAR.
+#[napi(object, object_to_js = false)]
+pub struct PciWindow {
+    /// Where in the BAR.
+    pub offset: BigInt,
+    /// Bytes.
+    pub length: BigInt,
+    /// Handle of the memory.
+    pub memory: u32,
+    /// Where in the memory.
+    pub memory_offset: BigInt,
+}
+
+/// A register whose writes signal an event.
+#[napi(object, object_to_js = false)]
+pub struct PciDoorbell {
+    /// Where in the BAR.
+    pub offset: BigInt,
+    /// Bytes of the write.
+    pub width: u32,
+    /// The value that rings; absent: every value.
+    pub value: Option<BigInt>,
+    /// Handle of the event.
+    pub event: u32,
 }
 
 /// Places of an MSI-X capability.
@@ -171,8 +202,39 @@ impl PciBar {
             let object = handles::get(handle).map_err(throw)?;
             spec = BarSpec { size, ..BarSpec::memory(object.memory().map_err(throw)?.clone(), space) };
         }
+        if !self.windows.is_empty() {
+            if self.memory.is_some() {
+                return Err(throw(Errno::EINVAL));
+            }
+            spec.kind = BarKind::Windows(self.windows.iter().map(PciWindow::spec).collect::<Result<_>>()?);
+        }
+        spec.doorbells = self.doorbells.iter().map(PciDoorbell::spec).collect::<Result<_>>()?;
         spec.prefetchable = self.prefetchable.unwrap_or(false);
         Ok(spec)
+    }
+}
+
+impl PciWindow {
+    fn spec(&self) -> Result<MemoryWindow> {
+        let object = handles::get(self.memory).map_err(throw)?;
+        Ok(MemoryWindow {
+            offset: u64(&self.offset, "windows.offset")?,
+            len: u64(&self.length, "windows.length")?,
+            memory: object.memory().map_err(throw)?.clone(),
+            memory_offset: u64(&self.memory_offset, "windows.memoryOffset")?,
+        })
+    }
+}
+
+impl PciDoorbell {
+    fn spec(&self) -> Result<Doorbell> {
+        let object = handles::get(self.event).map_err(throw)?;
+        Ok(Doorbell {
+            offset: u64(&self.offset, "doorbells.offset")?,
+            width: narrow(self.width, "doorbells.width")?,
+            value: self.value.as_ref().map(|value| u64(value, "doorbells.value")).transpose()?,
+            event: object.event_fd().map_err(throw)?.clone(),
+        })
     }
 }
 

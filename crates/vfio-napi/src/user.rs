@@ -4,8 +4,10 @@
 //! JavaScript takes them out at a turn of its loop and answers when it likes. Nothing waits on the JavaScript thread.
 
 mod description;
+mod layout;
 mod local;
 mod mailbox;
 mod remote;
 mod served_device;
+mod served_layout;
 mod server;

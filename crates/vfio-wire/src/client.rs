@@ -25,7 +25,7 @@ use vfio_uapi::Errno;
 use crate::listener::{io_errno, os_errno};
 use crate::version::Capabilities;
 use connection::Connection;
-pub use device::{RemoteDevice, RemoteRegion};
+pub use device::{Loan, RemoteDevice, RemoteRegion};
 
 /// How often to try again while the server's queue is full.
 const RETRY: Duration = Duration::from_millis(10);

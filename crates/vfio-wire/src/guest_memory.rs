@@ -4,6 +4,10 @@
 //! other IOMMU. Memory without one is only known: a synchronous access to it would have to wait for a message and is
 //! refused with `WouldBlock`; a submitted one goes over the wire.
 
+mod dirty;
+mod files;
+mod transfer;
+
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
@@ -12,13 +16,15 @@ use parking_lot::Mutex;
 use vfio_iommu::{
     Access, DmaFault, DmaSpace, FaultReason, IoPageTable, Iova, IovaRange, ReadDone, Translation, WriteDone,
 };
-use vfio_memory::{Memory, PAGE_SIZE, Prot};
+use vfio_memory::{PAGE_SIZE, Prot};
 use vfio_uapi::Errno;
 
-use crate::message::{Command, DmaCopy};
 use crate::requests::Requests;
 use crate::socket::Socket;
-use crate::turnstile::{MAX_MESSAGE, Turnstile};
+use crate::turnstile::Turnstile;
+pub(crate) use dirty::{DirtyLog, bitmap_size};
+use files::{FileKey, Files};
+use transfer::Transfer;
 
 /// Carries messages to the client, as long as it is there.
 pub(crate) trait Carrier: Send + Sync {
@@ -31,10 +37,18 @@ pub(crate) trait Carrier: Send + Sync {
 /// Memory that a client lent.
 pub(crate) struct GuestMemory {
     table: IoPageTable,
-    windows: Mutex<BTreeMap<Iova, Window>>,
+    lent: Mutex<Lent>,
     max_windows: usize,
     carrier: Weak<dyn Carrier>,
     turnstile: Arc<Turnstile>,
+    /// What the device has written, while the client wants to know.
+    pub(crate) dirty: DirtyLog,
+}
+
+#[derive(Default)]
+struct Lent {
+    windows: BTreeMap<Iova, Window>,
+    files: Files,
 }
 
 #[derive(Clone, Copy)]
@@ -43,24 +57,27 @@ struct Window {
     prot: Prot,
     /// Reachable by message only.
     by_message: bool,
+    /// The file it lies in.
+    file: Option<FileKey>,
 }
 
 impl GuestMemory {
     pub(crate) fn new(carrier: Weak<dyn Carrier>, max_windows: usize) -> Self {
         Self {
             table: IoPageTable::new(),
-            windows: Mutex::default(),
+            lent: Mutex::default(),
             max_windows,
             carrier,
             turnstile: Arc::default(),
+            dirty: DirtyLog::default(),
         }
     }
 
     /// Takes memory in.
     ///
     /// # Errors
-    /// `EINVAL` empty, wrapping or misaligned range, file too short; `EEXIST` overlap; `ENOSPC` too many;
-    /// `EACCES`, `ENODEV` a descriptor that cannot be mapped; `ENOMEM`.
+    /// `EINVAL` empty, wrapping or misaligned range; `EEXIST` overlap; `ENOSPC` too many; what finding the descriptor's
+    /// memory fails with.
     pub(crate) fn map(
         &self,
         iova: Iova,
@@ -72,19 +89,24 @@ impl GuestMemory {
         if !range.is_aligned(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
-        let mut windows = self.windows.lock();
-        if overlapping(&windows, range).next().is_some() {
+        let mut lent = self.lent.lock();
+        if overlapping(&lent.windows, range).next().is_some() {
             return Err(Errno::EEXIST);
         }
-        if windows.len() >= self.max_windows {
+        if lent.windows.len() >= self.max_windows {
             return Err(Errno::ENOSPC);
         }
         let by_message = source.is_none();
+        let mut file = None;
         if let Some((fd, offset)) = source {
-            let memory = Memory::from_fd(fd, offset, size, prot.contains(Prot::WRITE))?;
-            self.table.map(range, &memory, 0, prot)?;
+            let place = lent.files.place(fd, offset, size, prot.contains(Prot::WRITE))?;
+            file = Some(place.key);
+            if let Err(errno) = self.table.map(range, &place.memory, place.offset, prot) {
+                lent.files.release(place.key);
+                return Err(errno);
+            }
         }
-        windows.insert(range.start(), Window { last: range.last(), prot, by_message });
+        lent.windows.insert(range.start(), Window { last: range.last(), prot, by_message, file });
         Ok(())
     }
 
@@ -92,17 +114,24 @@ impl GuestMemory {
     /// virtual IOMMU has ranges unmapped that were never mapped as such.
     ///
     /// # Errors
-    /// `EINVAL` the range would cut a window.
+    /// `EINVAL` the range is misaligned or would cut a window.
     pub(crate) fn unmap(&self, range: IovaRange) -> Result<(), Errno> {
-        let mut windows = self.windows.lock();
-        let inside: Vec<(Iova, Window)> = overlapping(&windows, range).collect();
+        if !range.is_aligned(PAGE_SIZE) {
+            return Err(Errno::EINVAL);
+        }
+        let mut lent = self.lent.lock();
+        let inside: Vec<(Iova, Window)> = overlapping(&lent.windows, range).collect();
         if inside.iter().any(|(start, window)| *start < range.start() || window.last > range.last()) {
             return Err(Errno::EINVAL);
         }
+        if inside.iter().any(|(_, window)| !window.by_message) {
+            // One wait for all the accesses under way.
+            self.table.unmap(range)?;
+        }
         for (start, window) in inside {
-            windows.remove(&start);
-            if let (false, Some(range)) = (window.by_message, IovaRange::new(start, window.last)) {
-                self.table.unmap(range)?;
+            lent.windows.remove(&start);
+            if let Some(key) = window.file {
+                lent.files.release(key);
             }
         }
         Ok(())
@@ -110,18 +139,21 @@ impl GuestMemory {
 
     /// Lets everything go.
     pub(crate) fn unmap_all(&self) {
-        self.windows.lock().clear();
+        let mut lent = self.lent.lock();
+        lent.windows.clear();
         self.table.unmap(IovaRange::ALL).expect("the whole space is aligned");
+        lent.files.clear();
+        self.dirty.stop();
     }
 
     /// Splits an access into what is mapped and what is known by message; the reason why it cannot be otherwise.
     fn by_message(&self, iova: Iova, len: usize, access: Access) -> Result<bool, DmaFault> {
         let fault = |reason| DmaFault { iova, len: len as u64, access, reason };
         let Some(range) = IovaRange::sized(iova, len as u64) else { return Ok(false) };
-        let windows = self.windows.lock();
+        let lent = self.lent.lock();
         let mut next = range.start();
         let mut message = false;
-        for (start, window) in overlapping(&windows, range) {
+        for (start, window) in overlapping(&lent.windows, range) {
             if start > next {
                 break;
             }
@@ -138,7 +170,14 @@ impl GuestMemory {
     }
 
     fn transfer(&self, iova: Iova, len: usize) -> Transfer {
-        Transfer { carrier: self.carrier.clone(), turnstile: self.turnstile.clone(), iova, len }
+        Transfer::new(self.carrier.clone(), self.turnstile.clone(), iova, len)
+    }
+
+    /// The end of a synchronous write of a word.
+    fn wrote<T>(&self, result: Result<T, DmaFault>, iova: Iova, len: u64) -> Result<T, DmaFault> {
+        let before = result.map_err(|fault| self.explain(fault, iova, len, Access::Write))?;
+        self.dirty.mark(iova, len);
+        Ok(before)
     }
 
     /// A synchronous access that the table refused: memory by message is another matter than no memory.
@@ -166,31 +205,34 @@ impl DmaSpace for GuestMemory {
     }
 
     fn write(&self, iova: Iova, from: &[u8]) -> Result<(), DmaFault> {
-        self.table
-            .write(iova, from)
-            .map_err(|fault| self.explain(fault, iova, from.len() as u64, Access::Write))
+        let len = from.len() as u64;
+        self.table.write(iova, from).map_err(|fault| self.explain(fault, iova, len, Access::Write))?;
+        self.dirty.mark(iova, len);
+        Ok(())
     }
 
     fn fill(&self, iova: Iova, byte: u8, len: u64) -> Result<(), DmaFault> {
-        self.table.fill(iova, byte, len).map_err(|fault| self.explain(fault, iova, len, Access::Write))
+        self.table.fill(iova, byte, len).map_err(|fault| self.explain(fault, iova, len, Access::Write))?;
+        self.dirty.mark(iova, len);
+        Ok(())
     }
 
     fn compare_exchange_u32(&self, iova: Iova, current: u32, new: u32) -> Result<u32, DmaFault> {
         let result = self.table.compare_exchange_u32(iova, current, new);
-        result.map_err(|fault| self.explain(fault, iova, 4, Access::Write))
+        self.wrote(result, iova, 4)
     }
 
     fn compare_exchange_u64(&self, iova: Iova, current: u64, new: u64) -> Result<u64, DmaFault> {
         let result = self.table.compare_exchange_u64(iova, current, new);
-        result.map_err(|fault| self.explain(fault, iova, 8, Access::Write))
+        self.wrote(result, iova, 8)
     }
 
     fn fetch_add_u32(&self, iova: Iova, value: u32) -> Result<u32, DmaFault> {
-        self.table.fetch_add_u32(iova, value).map_err(|fault| self.explain(fault, iova, 4, Access::Write))
+        self.wrote(self.table.fetch_add_u32(iova, value), iova, 4)
     }
 
     fn fetch_add_u64(&self, iova: Iova, value: u64) -> Result<u64, DmaFault> {
-        self.table.fetch_add_u64(iova, value).map_err(|fault| self.explain(fault, iova, 8, Access::Write))
+        self.wrote(self.table.fetch_add_u64(iova, value), iova, 8)
     }
 
     fn translate(&self, iova: Iova, access: Access) -> Result<Translation, DmaFault> {
@@ -198,17 +240,21 @@ impl DmaSpace for GuestMemory {
     }
 
     fn submit_read(&self, iova: Iova, len: usize, done: ReadDone) {
-        match self.by_message(iova, len, Access::Read) {
-            Err(fault) => done(Err(fault)),
-            Ok(false) => {
-                let mut bytes = vec![0; len];
-                let result = self.read(iova, &mut bytes);
-                done(result.map(|()| bytes));
-            }
-            Ok(true) => {
-                self.transfer(iova, len).read_on(Vec::with_capacity(len), done);
-            }
+        let by_message = match self.by_message(iova, len, Access::Read) {
+            Ok(by_message) => by_message,
+            Err(fault) => return done(Err(fault)),
+        };
+        let mut bytes = Vec::new();
+        if bytes.try_reserve_exact(len).is_err() {
+            let reason = FaultReason::OutOfMemory;
+            return done(Err(DmaFault { iova, len: len as u64, access: Access::Read, reason }));
         }
+        if by_message {
+            return self.transfer(iova, len).read_on(bytes, done);
+        }
+        bytes.resize(len, 0);
+        let result = self.read(iova, &mut bytes);
+        done(result.map(|()| bytes));
     }
 
     fn submit_write(&self, iova: Iova, data: Vec<u8>, done: WriteDone) {
@@ -216,87 +262,10 @@ impl DmaSpace for GuestMemory {
             Err(fault) => done(Err(fault)),
             Ok(false) => done(self.write(iova, &data)),
             Ok(true) => {
+                // As if it were written already: the reply may come after the client has asked.
+                self.dirty.mark(iova, data.len() as u64);
                 self.transfer(iova, data.len()).write_on(Arc::from(data), 0, done);
             }
         }
-    }
-}
-
-/// A submitted access under way, a message at a time.
-struct Transfer {
-    carrier: Weak<dyn Carrier>,
-    turnstile: Arc<Turnstile>,
-    iova: Iova,
-    len: usize,
-}
-
-impl Transfer {
-    fn fault(&self, at: usize, access: Access, reason: FaultReason) -> DmaFault {
-        DmaFault { iova: self.iova + at as u64, len: (self.len - at) as u64, access, reason }
-    }
-
-    /// Reads on behind what has come.
-    fn read_on(self, bytes: Vec<u8>, done: ReadDone) {
-        let left = self.len - bytes.len();
-        if left == 0 {
-            return done(Ok(bytes));
-        }
-        let limit = self.carrier.upgrade().map_or(MAX_MESSAGE, |carrier| carrier.max_transfer());
-        let count = left.min(MAX_MESSAGE).min(limit);
-        let turnstile = self.turnstile.clone();
-        turnstile.enter(count, Box::new(move || self.read_message(bytes, count, done)));
-    }
-
-    fn read_message(self, mut bytes: Vec<u8>, count: usize, done: ReadDone) {
-        let at = bytes.len();
-        let Some(carrier) = self.carrier.upgrade() else {
-            self.turnstile.leave(count);
-            return done(Err(self.fault(at, Access::Read, FaultReason::Detached)));
-        };
-        let head = DmaCopy { iova: self.iova + at as u64, count: count as u64 };
-        let mut body = Vec::with_capacity(DmaCopy::SIZE);
-        head.write(&mut body);
-        let (requests, socket) = carrier.parts();
-        requests.submit(
-            socket,
-            Command::DmaRead as u16,
-            &body,
-            &[],
-            Box::new(move |answer| {
-                self.turnstile.leave(count);
-                match answer.ok().as_ref().and_then(|frame| DmaCopy::read(&frame.body)) {
-                    Some((answered, data)) if answered == head && data.len() == count => {
-                        bytes.extend_from_slice(data);
-                        self.read_on(bytes, done);
-                    }
-                    _ => done(Err(self.fault(at, Access::Read, FaultReason::Detached))),
-                }
-            }),
-        );
-    }
-
-    /// Writes on behind what has gone. Replies are small, so writes need no turn.
-    fn write_on(self, data: Arc<[u8]>, at: usize, done: WriteDone) {
-        if at == self.len {
-            return done(Ok(()));
-        }
-        let Some(carrier) = self.carrier.upgrade() else {
-            return done(Err(self.fault(at, Access::Write, FaultReason::Detached)));
-        };
-        let count = (self.len - at).min(carrier.max_transfer());
-        let mut body = Vec::with_capacity(DmaCopy::SIZE + count);
-        DmaCopy { iova: self.iova + at as u64, count: count as u64 }.write(&mut body);
-        body.extend_from_slice(&data[at..at + count]);
-        let (requests, socket) = carrier.parts();
-        requests.submit(
-            socket,
-            Command::DmaWrite as u16,
-            &body,
-            &[],
-            Box::new(move |answer| match answer {
-                Ok(_) => self.write_on(data, at + count, done),
-                Err(_) => done(Err(self.fault(at, Access::Write, FaultReason::Detached))),
-            }),
-        );
     }
 }

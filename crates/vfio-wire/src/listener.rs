@@ -101,12 +101,6 @@ impl Listener {
         // A counter that is full is signalled already.
         let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
     }
-
-    /// Returns where it listens.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 impl Drop for Listener {

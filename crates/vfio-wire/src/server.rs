@@ -8,18 +8,22 @@
 //! When a client is gone, in whatever way, its memory is unmapped, its eventfds are let go, the device is closed and,
 //! unless the state is to be kept, reset. Then the next client may come.
 
+mod areas;
 mod connection;
 mod dispatch;
+mod features;
 mod flow;
 mod info;
 mod interrupts;
+mod late;
 mod memory;
 mod regions;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -44,6 +48,8 @@ pub struct ServerOptions {
     pub max_dma_maps: u64,
     /// How long a client may take to introduce itself and to finish a message it began.
     pub patience: Duration,
+    /// How long the device may take over a region access; then the client is told `ETIMEDOUT`. QEMU waits five seconds.
+    pub answer_within: Duration,
     /// Leave the device as it is when a client goes, instead of resetting it.
     pub keep_state: bool,
     /// Only let processes of this user in.
@@ -57,6 +63,7 @@ impl Default for ServerOptions {
             max_data_xfer_size: 1 << 20,
             max_dma_maps: 65_535,
             patience: Duration::from_secs(5),
+            answer_within: Duration::from_secs(4),
             keep_state: false,
             allowed_uid: None,
         }
@@ -92,12 +99,14 @@ pub type EventSink = Arc<dyn Fn(ServerEvent) + Send + Sync>;
 
 /// Serves a device at a path until it is stopped or dropped.
 pub struct Server {
+    path: PathBuf,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Shared {
-    listener: Listener,
+    /// Gone, with its file, as soon as nobody is accepted any more.
+    listener: Mutex<Option<Arc<Listener>>>,
     device: Arc<dyn VfioDeviceOps>,
     options: ServerOptions,
     events: EventSink,
@@ -118,12 +127,15 @@ impl Server {
     ) -> Result<Self, Errno> {
         let sensible = (1..=crate::socket::MAX_FDS as u64).contains(&options.max_msg_fds)
             && (4096..=64 << 20).contains(&options.max_data_xfer_size)
-            && (1..=65_535).contains(&options.max_dma_maps);
+            && (1..=65_535).contains(&options.max_dma_maps)
+            && !options.patience.is_zero()
+            && !options.answer_within.is_zero();
         if !sensible {
             return Err(Errno::EINVAL);
         }
+        device.retain_state(options.keep_state);
         let shared = Arc::new(Shared {
-            listener: Listener::bind(path)?,
+            listener: Mutex::new(Some(Arc::new(Listener::bind(path)?))),
             device,
             options,
             events,
@@ -135,22 +147,27 @@ impl Server {
             .name("vfio-user".into())
             .spawn(move || {
                 serving.serve();
+                let listener = serving.listener.lock().take();
+                drop(listener);
+                serving.device.retain_state(false);
                 (serving.events)(ServerEvent::Stopped);
             })
             .map_err(|error| io_errno(&error))?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+        Ok(Self { path: path.to_owned(), shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// Returns where it listens.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.shared.listener.path()
+        &self.path
     }
 
     /// Sends the client away and stops listening, without waiting for that to be finished.
     pub fn stop(&self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        self.shared.listener.stop();
+        if let Some(listener) = self.shared.listener.lock().as_ref() {
+            listener.stop();
+        }
         if let Some(connection) = self.shared.current.lock().as_ref() {
             connection.shut_down();
         }
@@ -180,8 +197,9 @@ impl Drop for Server {
 
 impl Shared {
     fn serve(&self) {
+        let Some(listener) = self.listener.lock().clone() else { return };
         while !self.stopped.load(Ordering::SeqCst) {
-            match self.listener.accept() {
+            match listener.accept() {
                 Ok(Some((stream, peer))) => self.serve_client(stream, peer),
                 Ok(None) => return,
                 Err(errno) => {
@@ -205,7 +223,12 @@ impl Shared {
         let connection = Connection::new(stream, peer, self.device.clone(), &self.options);
         *self.current.lock() = Some(connection.clone());
         if !self.stopped.load(Ordering::SeqCst) {
-            connection.run(&self.events);
+            let run = AssertUnwindSafe(|| connection.run(&self.events));
+            if catch_unwind(run).is_err() {
+                // The panic has been reported; the next client finds the device closed, as after any other.
+                let _ = catch_unwind(AssertUnwindSafe(|| connection.leave()));
+                (self.events)(ServerEvent::Detached { reason: "the device model panicked".into() });
+            }
         }
         *self.current.lock() = None;
     }

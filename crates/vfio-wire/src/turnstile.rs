@@ -80,7 +80,7 @@ mod tests {
         let entered = Arc::new(AtomicUsize::new(0));
         for _ in 0..10 {
             let entered = entered.clone();
-            turnstile.enter(MAX_MESSAGE, Box::new(move || drop(entered.fetch_add(1, Ordering::SeqCst))));
+            turnstile.enter(MAX_MESSAGE, Box::new(move || _ = entered.fetch_add(1, Ordering::SeqCst)));
         }
         assert_eq!(entered.load(Ordering::SeqCst), MAX_UNDER_WAY / MAX_MESSAGE);
         for _ in 0..10 {

@@ -33,6 +33,8 @@ pub(super) struct Session {
     /// A weak reference to this session, for callbacks.
     pub(super) this: Weak<Self>,
     pub(super) reset_works: bool,
+    /// Opening and closing do not reset the function.
+    retain: bool,
     /// The function can hold its interrupt line down by itself.
     pub(super) holds_line: bool,
     pub(super) msix_table: Option<TablePlace>,
@@ -55,13 +57,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Takes a function over for a user.
-    pub(super) fn open(function: &Arc<PciFunction>, options: VfioPciOptions) -> Arc<Self> {
+    /// Takes a function over for a user; its state is reset unless it is to be retained.
+    pub(super) fn open(function: &Arc<PciFunction>, options: VfioPciOptions, retain: bool) -> Arc<Self> {
         if let Ok(aftermath) = function.set_power(PowerState::D0) {
             aftermath.run(function);
         }
         enable(function);
-        let reset_works = function.try_reset().is_ok();
+        let reset_works =
+            if retain { function.reset_method().is_some() } else { function.try_reset().is_ok() };
         let saved = function.save();
         let holds_line = can_hold_line(function);
         function.hold_line(false).run(function);
@@ -75,6 +78,7 @@ impl Session {
             function: Arc::clone(function),
             this: this.clone(),
             reset_works,
+            retain,
             holds_line,
             msix_table: function.msix_table_place().map(|(bar, start, end)| TablePlace { bar, start, end }),
             has_vga: options.vga && class == CLASS_VGA,
@@ -107,7 +111,7 @@ impl Session {
         function.claim(None);
         self.set_power(PowerState::D0);
         function.config_write(COMMAND, &COMMAND_INTX_DISABLE.to_le_bytes());
-        if self.reset_works {
+        if self.reset_works && !self.retain {
             let _ = function.try_reset();
         }
         self.saved.restore(function);

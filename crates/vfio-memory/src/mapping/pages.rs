@@ -12,6 +12,9 @@ pub(crate) struct Mapping {
     len: usize,
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux maps descriptors"))]
     fd: Option<OwnedFd>,
+    /// Where the mapping starts in the file.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux maps descriptors"))]
+    offset: u64,
 }
 
 impl Mapping {
@@ -25,7 +28,7 @@ impl Mapping {
             mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
         };
         let ptr = ptr.map_err(|_| Errno::ENOMEM)?.cast();
-        Ok(Self { ptr, len, fd: None })
+        Ok(Self { ptr, len, fd: None, offset: 0 })
     }
 
     /// Returns the first byte's address.
@@ -89,12 +92,17 @@ mod shared {
             // SAFETY: a fresh mapping at an address the system picks touches nothing of ours.
             let ptr = unsafe { mmap(ptr::null_mut(), len, prot, MapFlags::SHARED, &fd, offset) };
             let ptr = ptr.map_err(errno)?.cast();
-            Ok(Self { ptr, len, fd: Some(fd) })
+            Ok(Self { ptr, len, fd: Some(fd), offset })
         }
 
         /// Returns the descriptor behind the mapping.
         pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
             self.fd.as_ref().map(AsFd::as_fd)
+        }
+
+        /// Returns where the mapping starts in the file behind it.
+        pub(crate) fn offset(&self) -> u64 {
+            self.offset
         }
 
         /// Gives the descriptor back, and the mapping up, where a peer that holds it too could cut the file.

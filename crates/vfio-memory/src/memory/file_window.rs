@@ -30,6 +30,10 @@ impl FileWindow {
         self.fd.as_fd()
     }
 
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Reads all of `into`, or says `EFAULT`: the file ends before.
     pub(super) fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Errno> {
         let mut done = 0;

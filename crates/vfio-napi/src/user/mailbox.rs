@@ -10,10 +10,8 @@ use vfio_device::ops::{IrqData, IrqHeader};
 use vfio_iommu::{DmaSpace, IovaRange};
 use vfio_uapi::Errno;
 
+use super::layout::Layout;
 use crate::js::Callback;
-
-/// How long JavaScript may take over a request that a thread waits for.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is asked of a device.
 pub(super) enum Request {
@@ -27,6 +25,9 @@ pub(super) enum Request {
     Read { region: u32, offset: u64, len: usize },
     Write { region: u32, offset: u64, data: Vec<u8> },
     DmaUnmap(IovaRange),
+    Feature { flags: u32, data: Vec<u8> },
+    MigrationRead(usize),
+    MigrationWrite(Vec<u8>),
 }
 
 /// What JavaScript answers.
@@ -34,6 +35,8 @@ pub(super) enum Request {
 pub(super) struct Answer {
     pub(super) numbers: Vec<u64>,
     pub(super) data: Vec<u8>,
+    /// Of a device that was opened.
+    pub(super) layout: Option<Layout>,
 }
 
 /// Runs with the answer, once.
@@ -85,17 +88,17 @@ impl Mailbox {
         }
     }
 
-    /// Puts a request in and waits for the answer.
+    /// Puts a request in and waits for the answer, no longer than `patience`.
     ///
     /// # Errors
     /// What JavaScript refuses with; `ENODEV` closed; `ETIMEDOUT`; `EDEADLK` called on the thread of JavaScript itself.
-    pub(super) fn call(&self, request: Request) -> Result<Answer, Errno> {
+    pub(super) fn call(&self, request: Request, patience: Duration) -> Result<Answer, Errno> {
         if self.wake.realm().is_here() {
             return Err(Errno::EDEADLK);
         }
         let (sender, receiver) = mpsc::sync_channel(1);
         self.submit(request, Box::new(move |answer| drop(sender.send(answer))));
-        receiver.recv_timeout(PATIENCE).unwrap_or(Err(Errno::ETIMEDOUT))
+        receiver.recv_timeout(patience).unwrap_or(Err(Errno::ETIMEDOUT))
     }
 
     /// Takes the oldest request out; none: the box is empty, and the next request wakes JavaScript again.
@@ -106,14 +109,24 @@ impl Mailbox {
         taken
     }
 
-    /// Answers a request.
-    ///
-    /// # Errors
-    /// `EINVAL` nobody waits for that token.
-    pub(super) fn answer(&self, token: u32, answer: Result<Answer, Errno>) -> Result<(), Errno> {
-        let reply = self.state.lock().unanswered.remove(&token).ok_or(Errno::EINVAL)?;
-        reply(answer);
-        Ok(())
+    /// Answers a request, if anybody still waits for that.
+    pub(super) fn answer(&self, token: u32, answer: Result<Answer, Errno>) {
+        let reply = self.state.lock().unanswered.remove(&token);
+        if let Some(reply) = reply {
+            reply(answer);
+        }
+    }
+
+    /// Refuses everything so far with `ECANCELED`: whoever asked has gone.
+    pub(super) fn abandon(&self) {
+        let (unread, unanswered) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.unread), std::mem::take(&mut state.unanswered))
+        };
+        drop(unread);
+        for reply in unanswered.into_values() {
+            reply(Err(Errno::ECANCELED));
+        }
     }
 
     /// Refuses everything, now and later, with `ENODEV`.

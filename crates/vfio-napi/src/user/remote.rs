@@ -13,10 +13,10 @@ use napi::{Env, JsValue};
 use napi_derive::napi;
 use vfio_device::VfioDeviceOps;
 use vfio_device::ops::{Completion, complete};
-use vfio_memory::{Memory, Prot};
+use vfio_memory::Prot;
 use vfio_uapi::Errno;
 use vfio_wire::client::ask::{self, Ask};
-use vfio_wire::client::{ClientOptions, RemoteDevice, connect};
+use vfio_wire::client::{ClientOptions, Loan, RemoteDevice, connect};
 
 use super::description::Description;
 use super::local;
@@ -95,15 +95,39 @@ fn nothing<T: 'static>(deferred: Deferred) -> Completion<T> {
     complete(move |answer: std::result::Result<T, Errno>| deferred.settle(answer.map(|_| || ())))
 }
 
-fn rights(prot: u32) -> Prot {
-    let mut rights = Prot::empty();
-    rights.set(Prot::READ, prot & 1 != 0);
-    rights.set(Prot::WRITE, prot & 2 != 0);
-    rights
+/// A part of memory to lend.
+#[napi(object, object_to_js = false)]
+pub struct MemoryLoan {
+    /// Address at which the device sees it.
+    pub iova: BigInt,
+    /// Handle of the memory.
+    pub memory: u32,
+    /// First byte within the memory.
+    pub offset: BigInt,
+    /// Bytes.
+    pub length: BigInt,
+    /// 1 the device may read, 2 it may write.
+    pub access: u32,
+    /// By messages even where the memory has a descriptor.
+    pub by_message: bool,
 }
 
-fn memory(handle: u32) -> Result<Memory> {
-    Ok(handles::get(handle).map_err(throw)?.memory().map_err(throw)?.clone())
+impl MemoryLoan {
+    fn loan(&self) -> Result<Loan> {
+        let memory = handles::get(self.memory).map_err(throw)?.memory().map_err(throw)?.clone();
+        let mut prot = Prot::empty();
+        prot.set(Prot::READ, self.access & 1 != 0);
+        prot.set(Prot::WRITE, self.access & 2 != 0);
+        let (iova, offset) = (u64(&self.iova, "iova")?, u64(&self.offset, "offset")?);
+        Ok(Loan {
+            iova,
+            memory,
+            offset,
+            len: u64(&self.length, "length")?,
+            prot,
+            by_message: self.by_message,
+        })
+    }
 }
 
 #[napi]
@@ -235,40 +259,18 @@ impl NativeRemoteDevice {
         Ok(promise)
     }
 
-    /// Lends memory to the device. `prot`: 1 it may read, 2 it may write.
+    /// Lends memory to the device.
     #[napi(catch_unwind)]
-    pub fn dma_map(
-        &self,
-        iova: BigInt,
-        handle: u32,
-        offset: BigInt,
-        length: BigInt,
-        prot: u32,
-        by_message: bool,
-    ) -> Result<()> {
-        let memory = memory(handle)?;
-        let (iova, offset, length) = (u64(&iova, "iova")?, u64(&offset, "offset")?, u64(&length, "length")?);
-        self.wait()?.dma_map(iova, &memory, offset, length, rights(prot), by_message).map_err(throw)
+    pub fn dma_map(&self, loan: MemoryLoan) -> Result<()> {
+        self.wait()?.dma_map(&loan.loan()?).map_err(throw)
     }
 
     /// Lends memory to the device without waiting here.
     #[napi(catch_unwind)]
-    #[expect(clippy::too_many_arguments, reason = "as many as the call from JavaScript has")]
-    pub fn submit_dma_map(
-        &self,
-        env: Env,
-        iova: BigInt,
-        handle: u32,
-        offset: BigInt,
-        length: BigInt,
-        prot: u32,
-        by_message: bool,
-    ) -> Result<JsPromise> {
-        let (device, memory) = (self.get()?, memory(handle)?);
-        let (iova, offset, length) = (u64(&iova, "iova")?, u64(&offset, "offset")?, u64(&length, "length")?);
+    pub fn submit_dma_map(&self, env: Env, loan: MemoryLoan) -> Result<JsPromise> {
+        let (device, loan) = (self.get()?, loan.loan()?);
         let (deferred, promise) = promise(env)?;
-        let done = nothing(deferred);
-        device.submit_dma_map(iova, &memory, offset, length, rights(prot), by_message, done);
+        device.submit_dma_map(&loan, nothing(deferred));
         Ok(promise)
     }
 

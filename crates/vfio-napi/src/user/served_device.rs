@@ -2,35 +2,58 @@
 
 use std::sync::Arc;
 use std::thread::ThreadId;
+use std::time::Duration;
 
+use parking_lot::RwLock;
 use vfio_device::VfioDeviceOps;
 use vfio_device::ops::{
-    Completion, DeviceInfo, InfoCapability, IrqData, IrqHeader, IrqInfo, IrqPayload, IrqSet, RegionInfo,
-    RegionMapping,
+    Completion, DeviceInfo, FeatureAnswer, FeatureArgument, FeatureFlags, InfoCapability, IrqData, IrqHeader,
+    IrqInfo, IrqPayload, IrqSet, RegionInfo, RegionMapping, RegionMemory,
 };
+use vfio_device::pci::Doorbell;
 use vfio_iommu::{DmaSpace, IovaRange};
 use vfio_uapi::Errno;
 use vfio_uapi::vfio::irq::{VFIO_IRQ_SET_DATA_BOOL, VFIO_IRQ_SET_DATA_EVENTFD, VFIO_IRQ_SET_DATA_TYPE_MASK};
 
+use super::layout::Layout;
 use super::mailbox::{Answer, Mailbox, Request};
 
 /// Interrupts that one request may name.
 const MAX_IRQS: u32 = 2048;
+/// How long JavaScript may take to open and to close a device, which no client waits for.
+const LIFETIME_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A device that is served.
 pub(super) struct ServedDevice {
     mailbox: Arc<Mailbox>,
     /// The device itself where it is native: only opening and closing it are JavaScript's.
     native: Option<Arc<dyn VfioDeviceOps>>,
+    /// How long JavaScript may take over a request that a client waits for.
+    patience: Duration,
+    /// What needs no JavaScript, while the device is open.
+    layout: RwLock<Arc<Layout>>,
 }
 
 impl ServedDevice {
-    pub(super) fn new(mailbox: Arc<Mailbox>, native: Option<Arc<dyn VfioDeviceOps>>) -> Arc<Self> {
-        Arc::new(Self { mailbox, native })
+    pub(super) fn new(
+        mailbox: Arc<Mailbox>,
+        native: Option<Arc<dyn VfioDeviceOps>>,
+        patience: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self { mailbox, native, patience, layout: RwLock::default() })
+    }
+
+    /// What needs no JavaScript; no lock is held while it is used, for an event may lead anywhere.
+    fn layout(&self) -> Arc<Layout> {
+        self.layout.read().clone()
+    }
+
+    fn call(&self, request: Request) -> Result<Answer, Errno> {
+        self.mailbox.call(request, self.patience)
     }
 
     fn numbers<const N: usize>(&self, request: Request) -> Result<([u64; N], Vec<u8>), Errno> {
-        let Answer { numbers, data } = self.mailbox.call(request)?;
+        let Answer { numbers, data, .. } = self.call(request)?;
         let numbers = numbers.try_into().map_err(|_| Errno::EIO)?;
         Ok((numbers, data))
     }
@@ -43,12 +66,24 @@ impl VfioDeviceOps for ServedDevice {
 
     fn open_device(&self, dma: Option<Arc<dyn DmaSpace>>) -> Result<(), Errno> {
         let dma = dma.ok_or(Errno::EINVAL)?;
-        self.mailbox.call(Request::Open(dma)).map(drop)
+        let Answer { layout, .. } = self.mailbox.call(Request::Open(dma), LIFETIME_PATIENCE)?;
+        *self.layout.write() = Arc::new(layout.unwrap_or_default());
+        Ok(())
     }
 
     fn close_device(&self) {
+        // Whoever asked has gone.
+        self.mailbox.abandon();
         // A device whose JavaScript has ended is closed.
-        let _ = self.mailbox.call(Request::Close);
+        let _ = self.mailbox.call(Request::Close, LIFETIME_PATIENCE);
+        let layout = std::mem::take(&mut *self.layout.write());
+        drop(layout);
+    }
+
+    fn retain_state(&self, retain: bool) {
+        if let Some(device) = &self.native {
+            device.retain_state(retain);
+        }
     }
 
     fn set_dma(&self, dma: Option<Arc<dyn DmaSpace>>) {
@@ -109,13 +144,13 @@ impl VfioDeviceOps for ServedDevice {
             IrqData::Bool(bools) => IrqData::Bool(bools.clone()),
             IrqData::EventFds(entries) => IrqData::EventFds(entries.clone()),
         };
-        self.mailbox.call(Request::SetIrqs(request.header, data)).map(drop)
+        self.call(Request::SetIrqs(request.header, data)).map(drop)
     }
 
     fn reset(&self) -> Result<(), Errno> {
         match &self.native {
             Some(device) => device.reset(),
-            None => self.mailbox.call(Request::Reset).map(drop),
+            None => self.call(Request::Reset).map(drop),
         }
     }
 
@@ -123,7 +158,10 @@ impl VfioDeviceOps for ServedDevice {
         if let Some(device) = &self.native {
             return device.read(region, offset, into);
         }
-        let Answer { data, .. } = self.mailbox.call(Request::Read { region, offset, len: into.len() })?;
+        if let Some(read) = self.layout().read(region, offset, into) {
+            return read.map(|()| into.len());
+        }
+        let Answer { data, .. } = self.call(Request::Read { region, offset, len: into.len() })?;
         let len = data.len().min(into.len());
         into[..len].copy_from_slice(&data[..len]);
         Ok(len)
@@ -133,13 +171,21 @@ impl VfioDeviceOps for ServedDevice {
         if let Some(device) = &self.native {
             return device.write(region, offset, from);
         }
-        self.mailbox.call(Request::Write { region, offset, data: from.to_vec() })?;
+        if let Some(written) = self.layout().write(region, offset, from) {
+            return written.map(|()| from.len());
+        }
+        self.call(Request::Write { region, offset, data: from.to_vec() })?;
         Ok(from.len())
     }
 
     fn submit_read(&self, region: u32, offset: u64, len: usize, done: Completion<Vec<u8>>) {
-        match &self.native {
-            Some(device) => device.submit_read(region, offset, len, done),
+        if let Some(device) = &self.native {
+            return device.submit_read(region, offset, len, done);
+        }
+        let mut bytes = vec![0; len];
+        let read = self.layout().read(region, offset, &mut bytes);
+        match read {
+            Some(read) => done(read.map(|()| bytes)),
             None => self.mailbox.submit(
                 Request::Read { region, offset, len },
                 Box::new(move |answer| done(answer.map(|answer| answer.data))),
@@ -148,15 +194,17 @@ impl VfioDeviceOps for ServedDevice {
     }
 
     fn submit_write(&self, region: u32, offset: u64, from: Vec<u8>, done: Completion<usize>) {
-        match &self.native {
-            Some(device) => device.submit_write(region, offset, from, done),
-            None => {
-                let len = from.len();
-                self.mailbox.submit(
-                    Request::Write { region, offset, data: from },
-                    Box::new(move |answer| done(answer.map(|_| len))),
-                );
-            }
+        if let Some(device) = &self.native {
+            return device.submit_write(region, offset, from, done);
+        }
+        let len = from.len();
+        let written = self.layout().write(region, offset, &from);
+        match written {
+            Some(written) => done(written.map(|()| len)),
+            None => self.mailbox.submit(
+                Request::Write { region, offset, data: from },
+                Box::new(move |answer| done(answer.map(|_| len))),
+            ),
         }
     }
 
@@ -167,6 +215,20 @@ impl VfioDeviceOps for ServedDevice {
         }
     }
 
+    fn region_memory(&self, region: u32) -> Vec<RegionMemory> {
+        match &self.native {
+            Some(device) => device.region_memory(region),
+            None => self.layout().region_memory(region),
+        }
+    }
+
+    fn doorbells(&self, region: u32) -> Vec<Doorbell> {
+        match &self.native {
+            Some(device) => device.doorbells(region),
+            None => self.layout().doorbells(region),
+        }
+    }
+
     fn runs_on(&self) -> Option<ThreadId> {
         match &self.native {
             Some(device) => device.runs_on(),
@@ -174,9 +236,43 @@ impl VfioDeviceOps for ServedDevice {
         }
     }
 
+    fn device_feature(
+        &self,
+        flags: FeatureFlags,
+        argument: &dyn FeatureArgument,
+    ) -> Result<FeatureAnswer, Errno> {
+        if let Some(device) = &self.native {
+            return device.device_feature(flags, argument);
+        }
+        let mut data = vec![0; argument.len()];
+        argument.read(0, &mut data)?;
+        let Answer { data, .. } = self.call(Request::Feature { flags: flags.0, data })?;
+        argument.write(0, &data)?;
+        Ok(FeatureAnswer::Done)
+    }
+
+    fn migration_read(&self, size: usize) -> Result<Vec<u8>, Errno> {
+        match &self.native {
+            Some(device) => device.migration_read(size),
+            None => self.call(Request::MigrationRead(size)).map(|answer| answer.data),
+        }
+    }
+
+    fn migration_write(&self, data: &[u8]) -> Result<(), Errno> {
+        match &self.native {
+            Some(device) => device.migration_write(data),
+            None => self.call(Request::MigrationWrite(data.to_vec())).map(drop),
+        }
+    }
+
     fn dma_unmap(&self, range: IovaRange) {
-        // A device that cannot be asked any more has let everything go.
-        let _ = self.mailbox.call(Request::DmaUnmap(range));
+        if let Some(device) = &self.native {
+            return device.dma_unmap(range);
+        }
+        if self.layout().hears_unmaps {
+            // A device that cannot be asked any more has let everything go.
+            let _ = self.call(Request::DmaUnmap(range));
+        }
     }
 }
 

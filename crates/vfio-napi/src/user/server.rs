@@ -20,6 +20,7 @@ use vfio_wire::server::{Server, ServerEvent, ServerOptions};
 use super::local::Local;
 use super::mailbox::{Answer, Mailbox, Request};
 use super::served_device::ServedDevice;
+use super::served_layout::ServedLayout;
 use crate::dma::NativeDma;
 use crate::errno::{Result, failure, throw};
 use crate::event_fd::NativeEventFd;
@@ -46,6 +47,9 @@ pub struct NativeServer {
 
 impl RefUnwindSafe for NativeServer {}
 
+/// Events that JavaScript has not taken yet.
+const MAX_EVENTS: usize = 4096;
+
 enum Carried {
     Dma(Arc<dyn DmaSpace>),
     Events(Vec<IrqFd>),
@@ -60,6 +64,8 @@ pub struct ServeSettings {
     pub max_mappings: Option<u32>,
     /// Milliseconds that a client may take over introducing itself or finishing a message.
     pub patience: Option<u32>,
+    /// Milliseconds that the device may take over a request.
+    pub answer_within: Option<u32>,
     /// No reset when a client goes.
     pub keep_state: Option<bool>,
     /// Only this user is let in.
@@ -71,7 +77,8 @@ pub struct ServeSettings {
 pub struct ServedRequest {
     /// By which it is answered.
     pub token: u32,
-    /// `open`, `close`, `info`, `region-info`, `irq-info`, `set-irqs`, `reset`, `read`, `write`, `dma-unmap`.
+    /// `open`, `close`, `info`, `region-info`, `irq-info`, `set-irqs`, `reset`, `read`, `write`, `dma-unmap`, `feature`,
+    /// `migration-read`, `migration-write`.
     pub kind: &'static str,
     /// Region or interrupt index.
     pub index: u32,
@@ -79,7 +86,7 @@ pub struct ServedRequest {
     pub offset: BigInt,
     /// Bytes asked for, or interrupts.
     pub length: BigInt,
-    /// Flags of an interrupt request.
+    /// Flags of an interrupt or feature request.
     pub flags: u32,
     /// First interrupt of a request.
     pub start: u32,
@@ -122,14 +129,22 @@ impl NativeServer {
         let events = Arc::new(Mutex::new(VecDeque::new()));
         let told = events.clone();
         let tell = Arc::new(move |event: ServerEvent| {
-            told.lock().push_back(event);
+            {
+                let mut events = told.lock();
+                // Clients come and go faster than JavaScript looks, if they want to: the oldest of them are forgotten.
+                if events.len() >= MAX_EVENTS {
+                    events.pop_front();
+                }
+                events.push_back(event);
+            }
             let callback = callback.clone();
             callback.clone().realm().post(move |_| callback.call(&[]));
         });
         let native = native.map(device).transpose().map_err(throw)?;
-        let served = ServedDevice::new(mailbox.clone(), native);
+        let options = options(&settings);
+        let served = ServedDevice::new(mailbox.clone(), native, options.answer_within);
         let thread = served.runs_on();
-        let server = Server::start(served, Path::new(&path), options(&settings), tell).map_err(throw)?;
+        let server = Server::start(served, Path::new(&path), options, tell).map_err(throw)?;
         let local = thread.and_then(|thread| Local::new(Path::new(&path), thread));
         realm.keep_loop();
         Ok(Self {
@@ -193,9 +208,19 @@ impl NativeServer {
         } else {
             let numbers = numbers.unwrap_or_default();
             let numbers: Result<Vec<u64>> = numbers.iter().map(|number| u64(number, "numbers")).collect();
-            Ok(Answer { numbers: numbers?, data: data.map_or_else(Vec::new, |data| data.to_vec()) })
+            Ok(Answer { numbers: numbers?, data: data.map_or_else(Vec::new, |data| data.0), layout: None })
         };
-        self.mailbox.answer(token, answer).map_err(throw)
+        self.mailbox.answer(token, answer);
+        Ok(())
+    }
+
+    /// Answers an `open`: the device is open, and this part of it needs no JavaScript.
+    #[napi(catch_unwind)]
+    pub fn answer_open(&self, token: u32, layout: ServedLayout) -> Result<()> {
+        let layout = layout.native()?;
+        self.carried.borrow_mut().remove(&token);
+        self.mailbox.answer(token, Ok(Answer { layout: Some(layout), ..Answer::default() }));
+        Ok(())
     }
 
     /// Sends the client away and stops listening; the event `stopped` tells when that is done.
@@ -235,18 +260,27 @@ impl NativeServer {
             }
             Request::Write { region, offset, data } => {
                 (told.kind, told.index, told.offset) = ("write", region, offset.into());
-                told.data = Some(data.into());
+                told.data = Some(JsBytes(data));
             }
             Request::DmaUnmap(range) => {
                 told.kind = "dma-unmap";
                 (told.offset, told.length) = (range.start().into(), (range.last() - range.start()).into());
+            }
+            Request::Feature { flags, data } => {
+                (told.kind, told.flags, told.data) = ("feature", flags, Some(JsBytes(data)));
+            }
+            Request::MigrationRead(size) => {
+                (told.kind, told.length) = ("migration-read", (size as u64).into());
+            }
+            Request::MigrationWrite(data) => {
+                (told.kind, told.data) = ("migration-write", Some(JsBytes(data)))
             }
             Request::SetIrqs(header, data) => {
                 (told.kind, told.index, told.flags) = ("set-irqs", header.index, header.flags);
                 (told.start, told.length) = (header.start, u64::from(header.count).into());
                 match data {
                     IrqData::None => {}
-                    IrqData::Bool(bools) => told.data = Some(bools.into()),
+                    IrqData::Bool(bools) => told.data = Some(JsBytes(bools)),
                     IrqData::EventFds(entries) => {
                         told.events = Some(entries.iter().map(entry_number).collect());
                         self.carried.borrow_mut().insert(token, Carried::Events(entries));
@@ -308,6 +342,9 @@ fn options(settings: &ServeSettings) -> ServerOptions {
         max_data_xfer_size: settings.max_transfer.map_or(default.max_data_xfer_size, u64::from),
         max_dma_maps: settings.max_mappings.map_or(default.max_dma_maps, u64::from),
         patience: settings.patience.map_or(default.patience, |ms| Duration::from_millis(ms.into())),
+        answer_within: settings
+            .answer_within
+            .map_or(default.answer_within, |ms| Duration::from_millis(ms.into())),
         keep_state: settings.keep_state.unwrap_or(default.keep_state),
         allowed_uid: settings.uid,
         ..default

@@ -10,6 +10,7 @@ use vfio_device::pci::Doorbell;
 use vfio_memory::{Memory, Prot};
 use vfio_uapi::Errno;
 
+use super::device::Loan;
 use crate::message::{
     Command, DeviceInfoBody, DmaMap, DmaUnmap, FeatureBody, Fields, IoEvent, IrqInfoBody, MigrationData,
     RegionAccess, RegionFdsBody, SetIrqsBody,
@@ -132,21 +133,15 @@ pub(super) fn write(region: u32, offset: u64, from: &[u8]) -> Ask<()> {
 }
 
 /// Tells the server of memory: by its descriptor where it has one and `by_message` is false.
-pub(super) fn dma_map(
-    iova: u64,
-    memory: &Memory,
-    offset: u64,
-    size: u64,
-    prot: Prot,
-    by_message: bool,
-) -> Ask<()> {
+pub(super) fn dma_map(loan: &Loan) -> Ask<()> {
+    let Loan { iova, memory, offset, len: size, prot, by_message } = loan;
     let mut flags = 0;
     flags |= u32::from(prot.contains(Prot::READ));
     flags |= u32::from(prot.contains(Prot::WRITE)) << 1;
-    let by_message = by_message || memory.fd().is_none();
-    let offset = if by_message { 0 } else { offset };
+    let by_message = *by_message || memory.fd().is_none();
+    let offset = if by_message { 0 } else { memory.fd_offset().saturating_add(*offset) };
     let mut body = Vec::new();
-    DmaMap { argsz: DmaMap::SIZE, flags, offset, iova, size }.write(&mut body);
+    DmaMap { argsz: DmaMap::SIZE, flags, offset, iova: *iova, size: *size }.write(&mut body);
     let beside = if by_message { Beside::Nothing } else { Beside::Memory(memory.clone()) };
     Ask { beside, ..Ask::new(Command::DmaMap, body, |_| Ok(())) }
 }

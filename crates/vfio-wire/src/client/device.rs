@@ -24,6 +24,23 @@ pub struct RemoteRegion {
     pub memory: Vec<RegionMemory>,
 }
 
+/// A part of memory to lend to a device.
+#[derive(Debug, Clone)]
+pub struct Loan {
+    /// Address at which the device sees it.
+    pub iova: u64,
+    /// Where the bytes are.
+    pub memory: Memory,
+    /// First byte within the memory.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+    /// What the device may do.
+    pub prot: Prot,
+    /// By messages, even where the memory has a descriptor.
+    pub by_message: bool,
+}
+
 /// A device behind a socket. Clones share the connection, which ends with the last of them.
 #[derive(Clone)]
 pub struct RemoteDevice {
@@ -86,22 +103,13 @@ impl RemoteDevice {
         }
     }
 
-    /// Lends memory to the device at `iova`: by its descriptor where it has one and `by_message` is false, by messages
-    /// otherwise.
+    /// Lends memory to the device: by its descriptor where it has one, by messages otherwise.
     ///
     /// # Errors
     /// `EINVAL` empty, wrapping or misaligned; `EFAULT` outside the memory, or memory that only one thread reaches;
     /// `EEXIST` something is lent there; what the server refuses with; `ENOTCONN`, `ETIMEDOUT`.
-    pub fn dma_map(
-        &self,
-        iova: u64,
-        memory: &Memory,
-        offset: u64,
-        len: u64,
-        prot: Prot,
-        by_message: bool,
-    ) -> Result<(), Errno> {
-        let (range, ask) = self.lend(iova, memory, offset, len, prot, by_message)?;
+    pub fn dma_map(&self, loan: &Loan) -> Result<(), Errno> {
+        let (range, ask) = self.lend(loan)?;
         let answer = self.call(ask);
         if answer.is_err() {
             self.take_back(range);
@@ -110,17 +118,8 @@ impl RemoteDevice {
     }
 
     /// Lends memory as [`dma_map`](Self::dma_map) does, without waiting.
-    pub fn submit_dma_map(
-        &self,
-        iova: u64,
-        memory: &Memory,
-        offset: u64,
-        len: u64,
-        prot: Prot,
-        by_message: bool,
-        done: Completion<()>,
-    ) {
-        let (range, ask) = match self.lend(iova, memory, offset, len, prot, by_message) {
+    pub fn submit_dma_map(&self, loan: &Loan, done: Completion<()>) {
+        let (range, ask) = match self.lend(loan) {
             Ok(lent) => lent,
             Err(errno) => return done(Err(errno)),
         };
@@ -160,25 +159,18 @@ impl RemoteDevice {
         self.submit(ask::dma_unmap(iova, len), complete(answered));
     }
 
-    fn lend(
-        &self,
-        iova: u64,
-        memory: &Memory,
-        offset: u64,
-        len: u64,
-        prot: Prot,
-        by_message: bool,
-    ) -> Result<(IovaRange, Ask<()>), Errno> {
-        let range = checked(iova, len)?;
-        if offset.checked_add(len).is_none_or(|end| end > memory.len()) {
+    fn lend(&self, loan: &Loan) -> Result<(IovaRange, Ask<()>), Errno> {
+        let range = checked(loan.iova, loan.len)?;
+        let memory = &loan.memory;
+        if loan.offset.checked_add(loan.len).is_none_or(|end| end > memory.len()) {
             return Err(Errno::EFAULT);
         }
         // Messages are answered on a thread of the connection.
         if !memory.is_stable() && memory.fd().is_none() {
             return Err(Errno::EFAULT);
         }
-        self.connection.lent().map(range, memory, offset, prot)?;
-        Ok((range, ask::dma_map(iova, memory, offset, len, prot, by_message)))
+        self.connection.lent().map(range, memory, loan.offset, loan.prot)?;
+        Ok((range, ask::dma_map(loan)))
     }
 
     fn take_back(&self, range: IovaRange) {

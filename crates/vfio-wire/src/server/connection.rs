@@ -1,20 +1,21 @@
 //! One client, from its introduction to its end.
 
-use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use vfio_device::VfioDeviceOps;
 use vfio_uapi::Errno;
 
+use super::dispatch::Answer;
 use super::flow::Flow;
+use super::late::Late;
 use super::regions::RegionTable;
 use super::{EventSink, ServerEvent, ServerOptions};
 use crate::guest_memory::{Carrier, GuestMemory};
 use crate::listener::Peer;
 use crate::message::{Command, HEADER_SIZE, Header, Kind};
 use crate::requests::Requests;
-use crate::socket::{Frame, Socket, SocketError};
+use crate::socket::{Frame, MAX_FDS, Socket, SocketError};
 use crate::version::{Capabilities, MAJOR, Version};
 
 /// Room for the fixed part of a body beside the data it carries.
@@ -28,7 +29,11 @@ pub(super) struct Connection {
     pub(super) memory: Arc<GuestMemory>,
     pub(super) flow: Flow,
     pub(super) regions: RegionTable,
+    pub(super) late: Late,
     pub(super) max_transfer: u32,
+    pub(super) max_fds: usize,
+    /// What the client takes, once it has said so.
+    client: OnceLock<Capabilities>,
     peer: Peer,
     options: ServerOptions,
 }
@@ -55,7 +60,10 @@ impl Connection {
             memory: Arc::new(GuestMemory::new(this.clone(), options.max_dma_maps as usize)),
             flow: Flow::default(),
             regions: RegionTable::default(),
+            late: Late::new(options.answer_within),
             max_transfer: options.max_data_xfer_size as u32,
+            max_fds: options.max_msg_fds as usize,
+            client: OnceLock::new(),
             device,
             peer,
             options: options.clone(),
@@ -106,25 +114,39 @@ impl Connection {
             max_msg_fds: self.options.max_msg_fds,
             max_data_xfer_size: self.options.max_data_xfer_size,
             max_dma_maps: self.options.max_dma_maps,
+            // Nothing is offered that the client did not.
+            write_multiple: said.capabilities.write_multiple,
             ..Capabilities::default()
         };
         let mut body = Vec::new();
         Version { major: MAJOR, minor, capabilities }.write(&mut body);
-        self.reply(&to, &body, &[]);
+        self.reply(&to, &Answer::body(body));
+        let _ = self.client.set(said.capabilities);
         Ok(minor)
     }
 
     /// Serves messages; returns why there are no more.
     fn receive_all(self: &Arc<Self>) -> String {
         loop {
-            let frame = match self.socket.receive() {
-                Ok(frame) => frame,
+            let overdue = [self.requests.expire(), self.late.expire()].into_iter().flatten().min();
+            let frame = match self.socket.receive_before(overdue) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => continue,
                 Err(error) => return error.to_string(),
             };
             if let Err(reason) = self.serve_message(frame) {
                 return reason.into();
             }
+            if let Err(error) = self.socket.wait_for_room() {
+                return error.to_string();
+            }
         }
+    }
+
+    /// Descriptors that the client takes with one message.
+    pub(super) fn client_fds(&self) -> usize {
+        let said = self.client.get().map_or(1, |client| client.max_msg_fds);
+        usize::try_from(said).unwrap_or(usize::MAX).min(MAX_FDS)
     }
 
     fn serve_message(self: &Arc<Self>, frame: Frame) -> Result<(), &'static str> {
@@ -132,7 +154,7 @@ impl Connection {
         match header.kind {
             Kind::Reply { .. } => self.requests.complete(frame).map_err(|_| "a reply that nobody waits for"),
             Kind::Request { no_reply } => {
-                self.flow.admit(&self.requests, frame.body.len())?;
+                self.flow.admit(&self.requests, super::flow::cost(&frame))?;
                 self.dispatch(ReplyTo { id: header.id, command: header.command, no_reply }, frame);
                 Ok(())
             }
@@ -140,7 +162,7 @@ impl Connection {
     }
 
     /// The client is gone: nothing of it stays.
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         self.socket.shut_down();
         self.requests.end();
         self.device.set_dma(None);
@@ -153,10 +175,10 @@ impl Connection {
     }
 
     /// Sends a reply.
-    pub(super) fn reply(&self, to: &ReplyTo, body: &[u8], fds: &[BorrowedFd<'_>]) {
+    pub(super) fn reply(&self, to: &ReplyTo, answer: &Answer) {
         if !to.no_reply {
-            let message = Header::message(to.id, to.command, Kind::Reply { error: None }, body);
-            self.sent(self.socket.send(&message, fds));
+            let message = Header::message(to.id, to.command, Kind::Reply { error: None }, &answer.body);
+            self.sent(self.socket.send(&message, &answer.fds()));
         }
     }
 
@@ -180,7 +202,9 @@ impl Carrier for Connection {
         (&self.requests, &self.socket)
     }
 
+    /// What both sides take.
     fn max_transfer(&self) -> usize {
-        self.max_transfer as usize
+        let client = self.client.get().map_or(u64::MAX, |client| client.max_data_xfer_size);
+        u64::from(self.max_transfer).min(client).max(1) as usize
     }
 }

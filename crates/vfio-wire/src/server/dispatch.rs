@@ -1,67 +1,53 @@
 //! From a request to whoever answers it.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use vfio_device::EventFd;
 use vfio_memory::Memory;
 use vfio_uapi::Errno;
 
 use super::connection::{Connection, ReplyTo};
+use super::late::Pending;
 use crate::message::Command;
 use crate::socket::Frame;
 
-/// What a request is answered with at once.
+/// What a request is answered with.
+#[derive(Default)]
 pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// Memory whose descriptor goes with the reply.
     pub(super) memory: Option<Memory>,
+    /// Events whose descriptors do.
+    pub(super) events: Vec<EventFd>,
 }
 
 impl Answer {
     pub(super) fn body(body: Vec<u8>) -> Self {
-        Self { body, memory: None }
+        Self { body, ..Self::default() }
     }
 
     pub(super) fn empty() -> Self {
-        Self::body(Vec::new())
+        Self::default()
     }
-}
 
-/// A request under way: it is answered once, and counted until then.
-pub(super) struct Pending {
-    connection: Arc<Connection>,
-    to: ReplyTo,
-    bytes: usize,
-}
-
-impl Pending {
-    pub(super) fn answer(self, result: Result<Answer, Errno>) {
-        match result {
-            Ok(Answer { body, memory }) => {
-                let fd = memory.as_ref().and_then(Memory::fd);
-                self.connection.reply(&self.to, &body, fd.as_slice());
-            }
-            Err(errno) => self.connection.refuse(&self.to, errno),
-        }
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.connection.flow.finish(self.bytes);
+    /// The descriptors that go with the reply.
+    pub(super) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        let events = self.events.iter().filter_map(|event| event.as_fd().ok().flatten());
+        self.memory.iter().filter_map(Memory::fd).chain(events).collect()
     }
 }
 
 impl Connection {
     /// Answers a request, now or later. Descriptors that no one asked for are closed and refused.
     pub(super) fn dispatch(self: &Arc<Self>, to: ReplyTo, frame: Frame) {
-        let pending = Pending { connection: self.clone(), bytes: frame.body.len(), to };
+        let pending = Pending::new(self.clone(), to, super::flow::cost(&frame));
         let Frame { header, body, fds } = frame;
         let Some(command) = Command::from_number(header.command) else {
             return pending.answer(Err(Errno::ENOSYS));
         };
         let takes_fds = matches!(command, Command::DmaMap | Command::DeviceSetIrqs);
-        if !takes_fds && !fds.is_empty() {
+        if !fds.is_empty() && (!takes_fds || fds.len() > self.max_fds) {
             return pending.answer(Err(Errno::EINVAL));
         }
         let result = match command {
@@ -84,9 +70,11 @@ impl Connection {
             }
             // A version is said once, at the beginning; the client does not read or write its own memory here.
             Command::Version | Command::DmaRead | Command::DmaWrite => Err(Errno::EINVAL),
-            Command::DirtyPages | Command::DeviceFeature | Command::MigDataRead | Command::MigDataWrite => {
-                Err(Errno::EOPNOTSUPP)
-            }
+            Command::DeviceFeature => self.device_feature(&body),
+            Command::MigDataRead => self.migration_read(&body),
+            Command::MigDataWrite => self.migration_write(&body),
+            // Reserved: the log of written pages is a feature.
+            Command::DirtyPages => Err(Errno::EOPNOTSUPP),
         };
         pending.answer(result);
     }

@@ -4,10 +4,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::message::{Command, RegionAccess};
 use crate::requests::Requests;
+use crate::socket::Frame;
 
-/// Requests under way from which on the next one waits, as long as nothing of ours waits for the client.
+/// Requests under way, and bytes, from which on the next one waits, as long as nothing of ours waits for the client.
 const PLENTY: usize = 256;
+const PLENTY_BYTES: usize = 16 << 20;
 /// Requests and bytes under way that no client needs.
 const TOO_MANY: usize = 16_384;
 const TOO_MUCH: usize = 64 << 20;
@@ -37,13 +40,16 @@ impl Flow {
     pub(super) fn admit(&self, ours: &Requests, bytes: usize) -> Result<(), &'static str> {
         let until = Instant::now() + PATIENCE;
         let mut state = self.state.lock();
-        while state.requests >= PLENTY && !ours.waiting() {
+        while state.requests > 0
+            && (state.requests >= PLENTY || state.bytes + bytes > PLENTY_BYTES)
+            && !ours.waiting()
+        {
             self.finished.wait_for(&mut state, GLANCE);
             if Instant::now() > until {
                 return Err("the device does not answer");
             }
         }
-        if state.requests >= TOO_MANY || state.bytes + bytes > TOO_MUCH {
+        if state.requests >= TOO_MANY || (state.requests > 0 && state.bytes + bytes > TOO_MUCH) {
             return Err("the client floods the device");
         }
         state.requests += 1;
@@ -58,4 +64,13 @@ impl Flow {
         state.bytes -= bytes;
         self.finished.notify_one();
     }
+}
+
+/// Bytes that a request holds, or that its answer will.
+pub(super) fn cost(frame: &Frame) -> usize {
+    let reads = frame.header.command == Command::RegionRead as u16;
+    let asked = RegionAccess::read(&frame.body).filter(|_| reads).map_or(0, |(access, _)| access.count);
+    // A read of more than a message carries is refused before anything is held.
+    let asked = if asked as usize > TOO_MUCH { 0 } else { asked as usize };
+    frame.body.len().max(asked)
 }

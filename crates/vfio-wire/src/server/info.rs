@@ -1,15 +1,16 @@
 //! Requests that describe the device.
 
-use vfio_device::ops::{InfoCapability, RegionMapping};
-use vfio_memory::Memory;
+use vfio_device::EventFd;
+use vfio_device::ops::InfoCapability;
 use vfio_uapi::Errno;
-use vfio_uapi::vfio::region::{
-    VFIO_REGION_INFO_CAP_SPARSE_MMAP, VFIO_REGION_INFO_FLAG_CAPS, VFIO_REGION_INFO_FLAG_MMAP,
-};
+use vfio_uapi::vfio::device::VFIO_DEVICE_FLAGS_PCI;
+use vfio_uapi::vfio::pci::{VFIO_PCI_BAR5_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX};
+use vfio_uapi::vfio::region::{VFIO_REGION_INFO_FLAG_CAPS, VFIO_REGION_INFO_FLAG_MMAP};
 
+use super::areas::Mappable;
 use super::connection::Connection;
 use super::dispatch::Answer;
-use crate::message::{DeviceInfoBody, IrqInfoBody, RegionFdsBody, RegionInfoBody};
+use crate::message::{DeviceInfoBody, IoEvent, IrqInfoBody, RegionFdsBody, RegionInfoBody};
 
 /// Flags of the device that have a meaning on the wire: reset and PCI.
 const DEVICE_FLAGS: u32 = 0b11;
@@ -41,13 +42,13 @@ impl Connection {
             .filter(|(asked, _)| asked.argsz >= RegionInfoBody::SIZE)
             .ok_or(Errno::EINVAL)?;
         let info = self.device.region_info(asked.index)?;
-        let mappable = self.mappable(asked.index, info.size, info.flags);
+        let mappable = Mappable::of(self.device.region_memory(asked.index), info.size);
         let mut capabilities = info.capabilities;
-        let mut flags = info.flags & !VFIO_REGION_INFO_FLAG_CAPS;
-        if mappable.is_none() {
-            flags &= !VFIO_REGION_INFO_FLAG_MMAP;
-            capabilities.retain(|capability| u32::from(capability.id) != VFIO_REGION_INFO_CAP_SPARSE_MMAP);
+        let mut flags = info.flags & !(VFIO_REGION_INFO_FLAG_CAPS | VFIO_REGION_INFO_FLAG_MMAP);
+        if mappable.is_some() {
+            flags |= VFIO_REGION_INFO_FLAG_MMAP;
         }
+        Mappable::announce(mappable.as_ref(), &mut capabilities);
         let chain = encode_chain(RegionInfoBody::SIZE, &capabilities);
         let needed = RegionInfoBody::SIZE + chain.len() as u32;
         let fits = asked.argsz >= needed && !chain.is_empty();
@@ -55,7 +56,7 @@ impl Connection {
         if fits {
             flags |= VFIO_REGION_INFO_FLAG_CAPS;
         }
-        let (memory, offset) = mappable.map_or((None, 0), |(memory, offset)| (Some(memory), offset));
+        let (memory, offset) = mappable.map_or((None, 0), |found| (Some(found.memory), found.offset));
         let mut reply = Vec::with_capacity(needed as usize);
         RegionInfoBody {
             argsz: needed,
@@ -69,30 +70,56 @@ impl Connection {
         if fits {
             reply.extend_from_slice(&chain);
         }
-        Ok(Answer { body: reply, memory })
+        Ok(Answer { body: reply, memory, ..Answer::default() })
     }
 
-    /// The memory behind a whole region and where the region starts in its descriptor.
-    fn mappable(&self, index: u32, size: u64, flags: u32) -> Option<(Memory, u64)> {
-        if flags & VFIO_REGION_INFO_FLAG_MMAP == 0 {
-            return None;
-        }
-        match self.device.mmap(index, 0, size).ok()? {
-            RegionMapping::Memory { memory, offset, .. } if memory.fd().is_some() => Some((memory, offset)),
-            _ => None,
-        }
-    }
-
-    /// Says that no part of a region has a descriptor of its own. `EINVAL` short, no such region.
+    /// Lists the registers of a region that can be written by signalling an event, as many as the client takes descriptors
+    /// for. `EINVAL` short, no such region.
     pub(super) fn region_io_fds(&self, body: &[u8]) -> Result<Answer, Errno> {
         let (asked, _) = RegionFdsBody::read(body)
             .filter(|(asked, _)| asked.argsz >= RegionFdsBody::SIZE && asked.flags == 0)
             .ok_or(Errno::EINVAL)?;
         self.device.region_info(asked.index)?;
-        let mut reply = Vec::with_capacity(RegionFdsBody::SIZE as usize);
-        RegionFdsBody { argsz: RegionFdsBody::SIZE, flags: 0, index: asked.index, count: 0 }
-            .write(&mut reply);
-        Ok(Answer::body(reply))
+        let doorbells = self.device.doorbells(asked.index);
+        let port = !doorbells.is_empty() && self.is_port(asked.index);
+        let mut events: Vec<EventFd> = Vec::new();
+        let mut entries = Vec::new();
+        let mut count = 0;
+        for bell in doorbells.iter().filter(|bell| matches!(bell.event.as_fd(), Ok(Some(_)))) {
+            let known = events.iter().position(|event| event.same_counter(&bell.event));
+            let index = known.unwrap_or(events.len());
+            if index >= self.client_fds() {
+                continue;
+            }
+            if known.is_none() {
+                events.push(bell.event.clone());
+            }
+            let (offset, size, fd_index) = (bell.offset, u64::from(bell.width), index as u32);
+            IoEvent { offset, size, fd_index, datamatch: bell.value, port }.write(&mut entries);
+            count += 1;
+        }
+        let needed = RegionFdsBody::SIZE + entries.len() as u32;
+        let mut reply = Vec::with_capacity(needed as usize);
+        let fits = asked.argsz >= needed;
+        RegionFdsBody { argsz: needed, flags: 0, index: asked.index, count }.write(&mut reply);
+        if fits {
+            reply.extend_from_slice(&entries);
+        } else {
+            events.clear();
+        }
+        Ok(Answer { body: reply, events, ..Answer::default() })
+    }
+
+    /// Tells whether a region of a PCI device lies in I/O space, as its base address register says.
+    fn is_port(&self, index: u32) -> bool {
+        let mut register = [0; 4];
+        index <= VFIO_PCI_BAR5_REGION_INDEX
+            && self.device.info().flags & VFIO_DEVICE_FLAGS_PCI != 0
+            && self
+                .device
+                .read(VFIO_PCI_CONFIG_REGION_INDEX, 0x10 + 4 * u64::from(index), &mut register)
+                .is_ok()
+            && register[0] & 1 != 0
     }
 
     /// `EINVAL` short, no such index.

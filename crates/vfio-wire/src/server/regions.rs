@@ -7,7 +7,8 @@ use vfio_device::ops::complete;
 use vfio_uapi::Errno;
 
 use super::connection::Connection;
-use super::dispatch::{Answer, Pending};
+use super::dispatch::Answer;
+use super::late::Pending;
 use crate::message::{MultiWrite, RegionAccess};
 
 /// Sizes of regions, asked once a connection: they do not change while a device is open.
@@ -56,6 +57,7 @@ impl Connection {
             return pending.answer(Err(errno));
         }
         let RegionAccess { offset, region, count } = access;
+        let watched = pending.watch();
         let done = complete(move |read: Result<Vec<u8>, Errno>| {
             pending.answer(read.and_then(|data| {
                 if data.len() != count as usize {
@@ -68,6 +70,7 @@ impl Connection {
             }));
         });
         self.device.submit_read(region, offset, count as usize, done);
+        self.late.add(watched);
     }
 
     pub(super) fn region_write(self: &Arc<Self>, pending: Pending, body: &[u8]) {
@@ -80,6 +83,7 @@ impl Connection {
         if let Err(errno) = self.check(access) {
             return pending.answer(Err(errno));
         }
+        let watched = pending.watch();
         let done = complete(move |written: Result<usize, Errno>| {
             pending.answer(written.and_then(|count| {
                 if count != access.count as usize {
@@ -91,6 +95,7 @@ impl Connection {
             }));
         });
         self.device.submit_write(access.region, access.offset, data.to_vec(), done);
+        self.late.add(watched);
     }
 
     /// Writes one after the other; the reply counts those that were done.
@@ -101,7 +106,9 @@ impl Connection {
         if writes.iter().any(|write| write.access.count > 8 || self.check(write.access).is_err()) {
             return pending.answer(Err(Errno::EINVAL));
         }
+        let watched = pending.watch();
         self.write_next(pending, Arc::from(writes), 0);
+        self.late.add(watched);
     }
 
     fn write_next(self: &Arc<Self>, pending: Pending, writes: Arc<[MultiWrite]>, at: usize) {

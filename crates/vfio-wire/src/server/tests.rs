@@ -15,7 +15,7 @@ use vfio_memory::{Memory, Prot};
 use vfio_uapi::Errno;
 
 use super::*;
-use crate::client::{ClientOptions, connect};
+use crate::client::{ClientOptions, Loan, connect};
 use crate::message::{Command, Header, Kind, RegionAccess, SetIrqsBody};
 
 /// A device with one region of 4 KiB; writing an address to its first eight bytes has it add one to the word there.
@@ -186,8 +186,16 @@ fn a_client_reads_writes_and_lends_memory_either_way() {
     let device = connect(served.server.path(), &ClientOptions::default()).expect("a connection");
     assert_eq!(device.call(crate::client::ask::info()).expect("an answer").num_regions, 2);
     let memory = Memory::memfd("lent", 8192).expect("memory");
-    device.dma_map(0x1000, &memory, 0, 4096, Prot::READ | Prot::WRITE, false).expect("mapped");
-    device.dma_map(0x9000, &memory, 4096, 4096, Prot::READ | Prot::WRITE, true).expect("mapped");
+    let loan = Loan {
+        iova: 0x1000,
+        memory: memory.clone(),
+        offset: 0,
+        len: 4096,
+        prot: Prot::RW,
+        by_message: false,
+    };
+    device.dma_map(&loan).expect("mapped");
+    device.dma_map(&Loan { iova: 0x9000, offset: 4096, by_message: true, ..loan }).expect("mapped");
     for (iova, at) in [(0x1010_u64, 0x10_u64), (0x9020, 4096 + 0x20)] {
         memory.store_u32(at, 41).expect("inside");
         assert_eq!(device.write(0, 0, &iova.to_le_bytes()), Ok(8));
