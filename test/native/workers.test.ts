@@ -162,7 +162,7 @@ describe('memory in Workers', () => {
         kept[4].faults().setListener(() => {})
         addon.dmaReadU32(kept.at(-1).handle, 0)
         const model = { read: () => true, write: () => true, configWritten: () => true, reset: () => true }
-        const bars = [{ index: 0, size: 4096n, kind: 'memory32', prefetchable: false }]
+        const bars = [{ index: 0, size: 4096n, kind: 'memory32', prefetchable: false, windows: [], doorbells: [] }]
         const pci = addon.NativePciFunction.fromModel(model, { name: 'model', vendor: 1, device: 1 }, { bars })
         const device = new addon.NativeVfioPci(pci.handle, false, 0)
         device.openDevice(undefined)

@@ -1,10 +1,10 @@
 /** TCE tables of guests: as files of a process, and how a virtual machine's VFIO device gives them to groups. */
 import type { Task } from '../device/task.ts'
-import { outOfRange, VfioError } from '../errors.ts'
+import { invalidArgType, outOfRange, VfioError } from '../errors.ts'
 import { GroupFile } from '../files/group-file.ts'
 import type { OpenFile } from '../files/open-file.ts'
-import type { HostMemory } from '../memory/host-memory.ts'
-import { u64, type U64 } from '../shape.ts'
+import { HostMemory } from '../memory/host-memory.ts'
+import { list, record, u64, type U64 } from '../shape.ts'
 import { GuestMemory } from '../spapr/guest-memory.ts'
 import { GuestTceTable } from '../spapr/guest-tce-table.ts'
 import type { TableGroup } from '../spapr/table-group.ts'
@@ -23,10 +23,12 @@ export interface GuestTableOptions {
 
 /** Makes a table for a guest of a process. @throws {TypeError} a value of the wrong shape @throws {VfioError} EINVAL, EEXIST */
 export function makeGuestTable(options: GuestTableOptions, task: Task): GuestTceTable {
-  const pageSize = u64(options.pageSize, 'pageSize')
+  const pageSize = u64(record(options, 'options').pageSize, 'pageSize')
   if (pageSize === 0n || (pageSize & (pageSize - 1n)) !== 0n) throw outOfRange('pageSize', 'a power of two', pageSize)
   const guest = new GuestMemory(task.mm)
-  for (const slot of options.memory) {
+  for (const slot of list(options.memory, 'memory')) {
+    if (!(record(slot, 'memory').memory instanceof HostMemory))
+      throw invalidArgType('memory.memory', 'a HostMemory', slot.memory)
     guest.add({
       guest: u64(slot.guest, 'memory.guest'),
       vaddr: task.place(slot.memory),
