@@ -286,7 +286,11 @@ impl AddressSpace {
         let areas = self.areas.read();
         let end = addr.checked_add(1).ok_or(Errno::EFAULT)?;
         let (start, area) = areas.in_range(addr, end).next().ok_or(Errno::EFAULT)?;
-        if area.prot.contains(wanted) { Ok((addr - start, area.span(0, area.len))) } else { Err(Errno::EFAULT) }
+        if area.prot.contains(wanted) {
+            Ok((addr - start, area.span(0, area.len)))
+        } else {
+            Err(Errno::EFAULT)
+        }
     }
 
     /// Lists the areas in order of address.
