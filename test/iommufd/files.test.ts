@@ -4,10 +4,13 @@ import { HostMemory, isErrno } from '../../ts/index.ts'
 import { IOMMU_TEST_OP_ACCESS_PAGES, IOMMU_TEST_OP_CREATE_ACCESS } from '../../ts/uapi/constants.ts'
 import { IOCTL } from '../../ts/uapi/ioctl.ts'
 import {
+  iommuFaultAlloc,
+  iommuHwptInvalidate,
   iommuIoasChangeProcess,
   iommuIoasMapFile,
   iommuIoasUnmap,
   iommuOption,
+  iommuViommuAlloc,
   testAccessPages,
   testCreateAccess,
 } from '../../ts/uapi/structs.ts'
@@ -176,3 +179,37 @@ function pin(file: Parameters<typeof createAccess>[0], access: number, iova: big
   const op = IOMMU_TEST_OP_ACCESS_PAGES
   file.ioctl('IOMMU_TEST_CMD', testAccessPages.bytes({ size: testAccessPages.size, op, id: access, iova, length }))
 }
+
+describe('a queue of faults', () => {
+  it('lives as long as its file and its page tables', () => {
+    using host = machine({ iommufdTests: true })
+    const process = host.process()
+    const file = process.open('/dev/iommu')
+    const bytes = iommuFaultAlloc.bytes({ size: iommuFaultAlloc.size })
+    file.ioctl('IOMMU_FAULT_QUEUE_ALLOC', bytes)
+    const { outFaultId, outFaultFd } = iommuFaultAlloc.decode(bytes)
+    const queue = process.file(outFaultFd)
+    expect(queue.poll()).toBe(4)
+    expect(queue.read(new Uint8Array(80))).toBe(0)
+    expect(() => queue.read(new Uint8Array(39))).toThrow(errno('ESPIPE'))
+    expect(() => queue.write(new Uint8Array(8))).toThrow(errno('EINVAL'))
+    expect(() => destroy(file, outFaultId)).toThrow(errno('EBUSY'))
+    queue.close()
+    destroy(file, outFaultId)
+  })
+})
+
+describe('what the hardware has not', () => {
+  it('is judged as always, then refused', () => {
+    using host = machine()
+    const file = host.process().open('/dev/iommu')
+    const ioas = allocIoas(file)
+    const invalidate = iommuHwptInvalidate.bytes({ size: 32, hwptId: ioas, entryNum: 3, entryLen: 8, dataUptr: 1n })
+    expect(() => file.ioctl('IOMMU_HWPT_INVALIDATE', invalidate)).toThrow(errno('EINVAL'))
+    expect(iommuHwptInvalidate.decode(invalidate).entryNum).toBe(0)
+    const viommu = (type: number) => iommuViommuAlloc.bytes({ size: 24, type, devId: ioas })
+    expect(() => file.ioctl('IOMMU_VIOMMU_ALLOC', viommu(0))).toThrow(errno('EOPNOTSUPP'))
+    expect(() => file.ioctl('IOMMU_VIOMMU_ALLOC', viommu(1))).toThrow(errno('ENOENT'))
+    expect(() => file.ioctl('IOMMU_VIOMMU_ALLOC', viommu(1).fill(20, 0, 1))).toThrow(errno('EINVAL'))
+  })
+})

@@ -1,10 +1,10 @@
 /** Which command a request is. */
 import type { IoctlArgument } from '../device/ops.ts'
-import { VfioError } from '../errors.ts'
 import { IOCTL } from '../uapi/ioctl.ts'
 import { compatIoctl } from './compat.ts'
 import type { IommufdContext } from './context.ts'
 import type { IommufdCaller } from './descriptor.ts'
+import { faultQueueAlloc } from './fault-queue.ts'
 import { getDirtyBitmap, getHwInfo, hwptAlloc, setDirtyTracking } from './hwpt-commands.ts'
 import {
   ioasAlloc,
@@ -19,6 +19,7 @@ import {
 } from './ioas-commands.ts'
 import { destroy, option, vfioIoas } from './object-commands.ts'
 import { testCommand } from './test-command.ts'
+import { hwptInvalidate, hwQueueAlloc, vdeviceAlloc, veventqAlloc, viommuAlloc } from './viommu-commands.ts'
 
 type CommandRunner = (context: IommufdContext, argument: IoctlArgument, caller: IommufdCaller) => void
 
@@ -39,11 +40,13 @@ const COMMANDS: ReadonlyMap<number, CommandRunner> = new Map<number, CommandRunn
   [IOCTL.IOMMU_IOAS_MAP_FILE, ioasMapFile],
   [IOCTL.IOMMU_IOAS_CHANGE_PROCESS, ioasChangeProcess],
   [IOCTL.IOMMU_IOAS_NOIOMMU_GET_PA, ioasNoiommuGetPa],
+  [IOCTL.IOMMU_FAULT_QUEUE_ALLOC, faultQueueAlloc],
+  [IOCTL.IOMMU_HWPT_INVALIDATE, hwptInvalidate],
+  [IOCTL.IOMMU_VIOMMU_ALLOC, viommuAlloc],
+  [IOCTL.IOMMU_VDEVICE_ALLOC, vdeviceAlloc],
+  [IOCTL.IOMMU_VEVENTQ_ALLOC, veventqAlloc],
+  [IOCTL.IOMMU_HW_QUEUE_ALLOC, hwQueueAlloc],
 ])
-
-/** Commands whose structures are checked, and which the hardware here cannot do. */
-const FIRST = IOCTL.IOMMU_DESTROY
-const LAST = IOCTL.IOMMU_IOAS_NOIOMMU_GET_PA
 
 /** Sends a request to an iommufd. @throws {VfioError} ENOTTY unknown, and what the command refuses with */
 export function iommufdIoctl(
@@ -61,7 +64,5 @@ export function iommufdIoctl(
     command(context, argument, caller)
     return 0
   }
-  if (request < FIRST || request > LAST) return compatIoctl(context, request, argument, caller)
-  argument.read(4)
-  throw new VfioError('EOPNOTSUPP', 'ioctl', { reason: 'the hardware has no such objects' })
+  return compatIoctl(context, request, argument, caller)
 }

@@ -15,6 +15,7 @@ import { iommuHwInfo, iommuHwptAlloc, iommuHwptGetDirtyBitmap, iommuHwptSetDirty
 import { requireZero, takeCommand } from './command.ts'
 import type { IommufdContext } from './context.ts'
 import { IommufdDevice } from './device.ts'
+import { FaultQueue } from './fault-queue.ts'
 import { HwptPaging } from './hwpt.ts'
 import { IoasObject } from './ioas.ts'
 import type { IommufdObject } from './object.ts'
@@ -41,7 +42,9 @@ export function hwptAlloc(context: IommufdContext, argument: IoctlArgument): voi
   const hwpt = new HwptPaging(parent, device.hardware, flags, false)
   hwpt.enter()
   try {
-    if ((flags & IOMMU_HWPT_FAULT_ID_VALID) !== 0) requireFaultQueue(context, faultId, operation)
+    if ((flags & IOMMU_HWPT_FAULT_ID_VALID) !== 0) {
+      hwpt.reportTo(context.objects.getOf(faultId, FaultQueue, operation))
+    }
     context.objects.add(hwpt)
     command.respond({ outHwptId: hwpt.id })
   } catch (error) {
@@ -121,9 +124,4 @@ function refuseParent(parent: IommufdObject, flags: number, dataLen: number, ope
   return new VfioError('EOPNOTSUPP', operation, {
     reason: `the hardware nests no page tables (flags 0x${flags.toString(16)}, ${dataLen} bytes of data)`,
   })
-}
-
-function requireFaultQueue(context: IommufdContext, id: number, operation: string): void {
-  const object = context.objects.get(id, operation)
-  if (object.kind !== 'fault') throw new VfioError('ENOENT', operation, { reason: `object ${id} is no fault queue` })
 }

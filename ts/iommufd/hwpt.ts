@@ -28,6 +28,7 @@ export class HwptPaging extends IommufdObject {
   readonly nestParent: boolean
   readonly pasid: boolean
   readonly tracksDirty: boolean
+  #faults: IommufdObject | undefined
 
   /**
    * Makes a page table of `ioas`, which shows nothing before {@link enter}.
@@ -57,7 +58,15 @@ export class HwptPaging extends IommufdObject {
     this.ioas.hold()
   }
 
+  /** Reports faults to a queue, which stays as long as the page table. */
+  reportTo(queue: IommufdObject): void {
+    this.#faults = queue
+    queue.hold()
+  }
+
   destroy(): void {
+    this.#faults?.release()
+    this.#faults = undefined
     if (!this.ioas.hwpts.delete(this)) return
     this.ioas.native.removeDomain(this.native)
     this.ioas.release()

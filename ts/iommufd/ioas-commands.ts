@@ -66,18 +66,28 @@ export function ioasAllowIovas(context: IommufdContext, argument: IoctlArgument,
   requireZero(__reserved, operation)
   const { native } = context.ioas(ioasId, operation)
   const ranges: NativeIovaRange[] = []
-  for (let i = 0; i < numIovas; i++) {
-    const address = BigInt.asUintN(64, allowedIovas + BigInt(i) * BigInt(iommuIovaRange.size))
-    const bytes = new Uint8Array(iommuIovaRange.size)
-    status(task.mm.read(address, bytes), operation, { address })
-    const range = iommuIovaRange.decode(bytes)
-    const overlaps = ranges.some((other) => other.start <= range.last && range.start <= other.last)
-    if (range.start >= range.last || overlaps) {
-      throw new VfioError('EINVAL', operation, { reason: 'a range is empty, or overlaps another' })
+  try {
+    for (let i = 0; i < numIovas; i++) {
+      const address = BigInt.asUintN(64, allowedIovas + BigInt(i) * BigInt(iommuIovaRange.size))
+      const bytes = new Uint8Array(iommuIovaRange.size)
+      status(task.mm.read(address, bytes), operation, { address })
+      const range = iommuIovaRange.decode(bytes)
+      if (range.start >= range.last) throw new VfioError('EINVAL', operation, { reason: `range ${i} is empty` })
+      ranges.push(range)
     }
-    ranges.push(range)
+  } catch (error) {
+    // Ranges that overlap are told before one behind them that cannot be read.
+    checkDisjoint(ranges, operation)
+    throw error
   }
+  checkDisjoint(ranges, operation)
   syscall(operation, () => native.allow(ranges))
+}
+
+function checkDisjoint(ranges: readonly NativeIovaRange[], operation: string): void {
+  const sorted = [...ranges].sort((a, b) => (a.start < b.start ? -1 : 1))
+  const overlaps = sorted.some((range, i) => i > 0 && (sorted[i - 1]?.last ?? 0n) >= range.start)
+  if (overlaps) throw new VfioError('EINVAL', operation, { reason: 'two ranges overlap' })
 }
 
 /** `IOMMU_IOAS_MAP`. @throws {VfioError} EOPNOTSUPP, EOVERFLOW, EINVAL, ENOENT, EEXIST, ENOSPC, EFAULT, ENOMEM */

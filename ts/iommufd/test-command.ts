@@ -49,6 +49,8 @@ const OPERATION = 'IOMMU_TEST_CMD'
 /** Most bytes of one access. */
 const MOST = 16n << 20n
 const PAGE = 4096n
+/** Most pages that are marked at once. */
+const MOST_PAGES = 1n << 20n
 
 /** A mock device: bound and attached as long as it exists. */
 class MockDevice extends IommufdObject {
@@ -210,7 +212,7 @@ function dirty(context: IommufdContext, argument: IoctlArgument, task: Task): vo
   if (unaligned || uptr === 0n || flags !== 0) throw new VfioError('EINVAL', OPERATION)
   if (!hwpt.tracksDirty) throw new VfioError('EINVAL', OPERATION, { reason: 'the page table tracks no dirty pages' })
   const pages = length / pageSize
-  if (pages > MOST) throw new VfioError('ENOMEM', OPERATION)
+  if (pages > MOST_PAGES) throw new VfioError('ENOMEM', OPERATION)
   const bitmap = new Uint8Array(Number((pages + 7n) / 8n))
   status(task.mm.read(uptr, bitmap), OPERATION, { address: uptr })
   let count = 0n

@@ -13,6 +13,8 @@ use crate::type1::BitmapTarget;
 use crate::{Iova, IovaRange};
 
 const WORD_BITS: u64 = 64;
+/// Pages whose bits are put together before they are written.
+const BLOCK: usize = 512;
 
 /// The written pages of one domain; a word exists only where something is dirty.
 pub(super) struct DirtyPages {
@@ -128,22 +130,23 @@ impl Ioas {
         let dirty = domain.dirty().ok_or(Errno::EOPNOTSUPP)?;
         let state = self.0.state.read();
         let range = request.check(state.ranges.alignment())?;
-        let mut bits = BTreeMap::new();
+        let mut pages = Vec::new();
         if dirty.tracking.load(Ordering::Acquire) {
             // The result of the walk is dropped on purpose: see above.
             let _ = state.areas.walk(range, |_, part| {
-                dirty.take(part, request.clear, |page| {
-                    if let Some(page) = page.intersect(range) {
-                        request.set(&mut bits, page);
-                    }
-                });
+                dirty.take(part, request.clear, |page| pages.extend(page.intersect(range)));
                 Ok(())
             });
         }
         drop(state);
-        for (word, bits) in bits {
-            let Ok(before) = request.target.read_word(word) else { break };
-            if request.target.write_words(word, &[before | bits]).is_err() {
+        for block in pages.chunks(BLOCK) {
+            let mut bits = BTreeMap::new();
+            block.iter().for_each(|page| request.set(&mut bits, *page));
+            let written = bits.into_iter().try_for_each(|(word, bits)| {
+                let before = request.target.read_word(word)?;
+                request.target.write_words(word, &[before | bits])
+            });
+            if written.is_err() {
                 break;
             }
         }
