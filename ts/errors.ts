@@ -94,6 +94,14 @@ export function outOfRange(name: string, range: string, actual: unknown): RangeE
   )
 }
 
+/** Warns of what a device model has thrown where nobody can be told: a warning of the process, `DeviceModelWarning`. */
+export function warnOfModel(error: unknown): undefined {
+  const why = error instanceof Error ? error.message : inspect(error)
+  const warning = new Error(`a device model failed: ${why}`, { cause: error })
+  warning.name = 'DeviceModelWarning'
+  process.emitWarning(warning)
+}
+
 /** Writes any value for a message. */
 export function shown(value: unknown): string {
   return typeof value === 'bigint' ? String(value) : inspect(value, { depth: 0, breakLength: Infinity })

@@ -120,6 +120,23 @@ describe('unregistering a device', () => {
     expect(counts).toEqual([0, 1, 2])
   })
 
+  it('asks its users though its driver fails', () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    const { machine, vfioDevice, device } = open({
+      request: () => {
+        throw new Error('driver bug')
+      },
+    })
+    const counts: number[] = []
+    device.on('request', (count) => counts.push(count))
+    machine.registry.unregisterGroupDev(vfioDevice, () => {})
+    vi.advanceTimersByTime(10_000)
+    expect(counts).toEqual([0, 1])
+    expect(warned).toHaveBeenCalledTimes(2)
+    device.close()
+    warned.mockRestore()
+  })
+
   it('finishes within the call when its user closes on request', () => {
     const { machine, vfioDevice, device } = open()
     const closed = vi.fn<() => void>()

@@ -12,6 +12,9 @@ import { Migration } from './migration-handle.ts'
 import type { DeviceInfo } from './ops.ts'
 import { Region } from './region.ts'
 
+/** Regions or interrupt indexes that are listed: what says that it has more is no device. */
+const MOST_INDEXES = 4096
+
 /** Events of a device. */
 export interface DeviceEvents {
   /** The device is going away: close it, please. Comes again, with a higher count, while it stays open. */
@@ -158,7 +161,7 @@ export class Device extends EventEmitter<DeviceEvents> {
 
   #present<T>(count: number, make: (index: number) => T): T[] {
     const present: T[] = []
-    for (let index = 0; index < count; index++) {
+    for (let index = 0; index < Math.min(count, MOST_INDEXES); index++) {
       try {
         present.push(make(index))
       } catch (error) {

@@ -3,7 +3,7 @@
  *
  * The registry of `group/` numbers and registers it; each open of it is a `DeviceSession`.
  */
-import { VfioError } from '../errors.ts'
+import { VfioError, warnOfModel } from '../errors.ts'
 import { DeviceMigration } from './migration.ts'
 import type { DmaAccess, VfioDeviceOps } from './ops.ts'
 
@@ -149,7 +149,11 @@ export class VfioDevice {
     leaving.timer = setTimeout(() => this.#request(), this.#requestInterval)
     leaving.timer.unref()
     const count = leaving.requests++
-    this.ops.request?.(count)
+    try {
+      this.ops.request?.(count)
+    } catch (error) {
+      warnOfModel(error) // its users are asked all the same
+    }
     for (const user of [...this.#users]) user.requested(count)
   }
 

@@ -1,6 +1,5 @@
 /** Native PCI functions as callers see them. */
-import { inspect } from 'node:util'
-import { invalidArgType } from '../errors.ts'
+import { invalidArgType, warnOfModel } from '../errors.ts'
 import { flag, text, u32, u64, type U64 } from '../shape.ts'
 import type {
   NativeDma,
@@ -147,22 +146,15 @@ function guard(model: NativePciModel): BindingPciModel {
 function attempt(run: () => unknown, data: Uint8Array): BindingAnswer {
   try {
     const answer = run()
-    return isThenable(answer) ? Promise.resolve(answer).then(() => data, warn) : true
+    return isThenable(answer) ? Promise.resolve(answer).then(() => data, warnOfModel) : true
   } catch (error) {
-    warn(error)
+    warnOfModel(error)
     return false
   }
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
-}
-
-function warn(error: unknown): undefined {
-  const why = error instanceof Error ? error.message : inspect(error)
-  const warning = new Error(`a device model failed: ${why}`, { cause: error })
-  warning.name = 'DeviceModelWarning'
-  process.emitWarning(warning)
 }
 
 type Numbers = 'vendor' | 'device' | 'subsystemVendor' | 'subsystemDevice' | 'revision' | 'classCode'
