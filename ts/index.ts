@@ -104,9 +104,9 @@ export {
   type ModelInterrupts,
   type PciModelBar,
   type PciModelDescription,
-} from './device/pci-model.ts'
   type PciModelDoorbell,
   type PciModelWindow,
+} from './device/pci-model.ts'
 export { checkFeature } from './device/feature.ts'
 export { checkIrqSet, type IrqPayload } from './device/irq-set.ts'
 export { Migration, MigrationTransfer } from './device/migration-handle.ts'
