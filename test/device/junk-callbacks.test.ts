@@ -11,6 +11,7 @@ beforeEach(() => {
   escaped.length = 0
   process.on('uncaughtException', escape)
   process.on('unhandledRejection', escape)
+  vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
 })
 
 afterEach(() => {
@@ -90,7 +91,8 @@ function attempt(run: () => unknown): unknown {
 
 /** Uses everything that a device has, through both doors. */
 async function use(host: SoftwareHost): Promise<void> {
-  const mdev = host.mdev.create('junk-one')
+  const mdev = attempt(() => host.mdev.create('junk-one')) as ReturnType<typeof host.mdev.create> | undefined
+  if (mdev?.group === undefined) return
   const number = host.groupOf(mdev.uuid).number
   using container = host.openContainer()
   using group = host.openGroup(number)
@@ -118,9 +120,9 @@ async function use(host: SoftwareHost): Promise<void> {
       () => container.unmapAll(),
     ]
     for (const call of calls) attempt(call)
-    attempt(() => handle.close())
+    handle.close()
   }
-  attempt(() => group.close())
+  group.close()
   const process = host.process()
   const file = attempt(() => process.open(`/dev/vfio/${number}`)) as ReturnType<typeof process.open> | undefined
   if (file !== undefined) {
@@ -137,13 +139,12 @@ async function use(host: SoftwareHost): Promise<void> {
       attempt(() => open.mmap({ length: 4096 }))
     }
   }
-  attempt(() => process.exit())
+  process.exit()
   attempt(() => mdev.remove())
   await new Promise((resolve) => setImmediate(resolve))
 }
 
 it('a device that answers nonsense', { timeout: 120_000 }, async () => {
-  vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
   const answers = fc.uniqueArray(fc.tuple(fc.constantFrom(...CALLBACKS), answer), {
     maxLength: 4,
     selector: ([name]) => name,
@@ -152,12 +153,8 @@ it('a device that answers nonsense', { timeout: 120_000 }, async () => {
     fc.asyncProperty(answers, async (given) => {
       const host = new SoftwareHost()
       host.mdev.registerParent('junk', { types: [{ name: 'one' }], probe: () => device(new Map(given)) })
-      try {
-        await use(host)
-      } catch {
-        // creating or opening it was refused
-      }
-      attempt(() => host.close())
+      await use(host)
+      host.close()
       await new Promise((resolve) => setImmediate(resolve))
       const left = escaped.splice(0)
       expect(left).toEqual([])
@@ -189,12 +186,8 @@ it('a driver that answers nonsense', { timeout: 120_000 }, async () => {
       for (const attribute of ['available_instances', 'description', 'name'])
         attempt(() => host.sysfs.read(`${types}/${attribute}`))
       attempt(() => host.sysfs.write(`${types}/create`, '11111111-2222-3333-4444-555555555555'))
-      try {
-        await use(host)
-      } catch {
-        // as above
-      }
-      attempt(() => host.close())
+      await use(host)
+      host.close()
       await new Promise((resolve) => setImmediate(resolve))
       expect(escaped.splice(0)).toEqual([])
       expect(host.closed).toBe(true)

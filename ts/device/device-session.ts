@@ -147,7 +147,9 @@ export class DeviceSession implements DeviceUser {
   ): RegionMapping {
     const ops = this.ops('mmap')
     if (ops.mmap === undefined) throw new VfioError('EINVAL', 'mmap', { reason: `${ops.name} maps no region` })
-    return ops.mmap(region, offset, length, access)
+    const mapping = ops.mmap(region, offset, length, access)
+    if (isMapping(mapping)) return mapping
+    throw new VfioError('EIO', 'mmap', { reason: `${ops.name} gave no mapping` })
   }
 
   /** `VFIO_DEVICE_IOEVENTFD`. @throws {VfioError} ENOTTY, and what the driver refuses with */
@@ -233,4 +235,10 @@ export class DeviceSession implements DeviceUser {
     if (ops.write === undefined) throw new VfioError('EINVAL', 'write', { reason: `${ops.name} writes no region` })
     return ops.write(region, offset, from)
   }
+}
+
+/** Tells whether a driver gave what it has to: others rely on it long after the call. */
+function isMapping(given: unknown): given is RegionMapping {
+  const { length, read, write, close } = (given ?? {}) as Record<keyof RegionMapping, unknown>
+  return typeof length === 'bigint' && length >= 0n && [read, write, close].every((call) => typeof call === 'function')
 }

@@ -112,10 +112,11 @@ export class VfioDevice {
     this.#access = undefined
     try {
       this.ops.closeDevice?.()
-    } finally {
-      access?.closeDevice(this)
-      if (this.#leaving !== undefined && this.#users.size === 0) this.#left()
+    } catch (error) {
+      warnOfModel(error) // nothing keeps a device open
     }
+    access?.closeDevice(this)
+    if (this.#leaving !== undefined && this.#users.size === 0) this.#left()
   }
 
   /** Lets the device go for good (`vfio_put_device`): the driver's `release` runs, once. @throws {VfioError} EBUSY registered */
@@ -123,7 +124,11 @@ export class VfioDevice {
     if (this.#index !== undefined) throw new VfioError('EBUSY', 'release', { reason: `${this.name} is registered` })
     if (this.#released) return
     this.#released = true
-    this.ops.release?.()
+    try {
+      this.ops.release?.()
+    } catch (error) {
+      warnOfModel(error)
+    }
   }
 
   #firstOpen(access: DeviceAccess): void {

@@ -1,5 +1,5 @@
 /** Descriptors of a simulated process: small numbers that stand for open files. */
-import { VfioError } from '../errors.ts'
+import { VfioError, warnOfModel } from '../errors.ts'
 import type { HeldFile, OpenFile } from '../files/open-file.ts'
 
 /** First descriptor that a process gets. */
@@ -25,7 +25,12 @@ export class OpenDescription {
 
   /** One less; the last one closes the file. */
   release(): void {
-    if (--this.#references === 0) this.file.release?.()
+    if (--this.#references > 0) return
+    try {
+      this.file.release?.()
+    } catch (error) {
+      warnOfModel(error) // closing does not fail
+    }
   }
 }
 

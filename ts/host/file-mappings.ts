@@ -1,6 +1,6 @@
 /** Files mapped into a process, and the addresses that they were given. */
 import type { RegionMapping } from '../device/ops.ts'
-import { VfioError } from '../errors.ts'
+import { VfioError, warnOfModel } from '../errors.ts'
 import { HostMemory } from '../memory/host-memory.ts'
 import type { NativeAddressSpace, NativeMemory } from '../native/addon.ts'
 import { syscall } from '../native/syscall.ts'
@@ -30,7 +30,11 @@ export class FileMappings {
       close: () => {
         if (!this.#addresses.delete(mapped)) return
         this.#mm.unmap(address, length)
-        mapping.close()
+        try {
+          mapping.close()
+        } catch (error) {
+          warnOfModel(error) // it is unmapped all the same
+        }
       },
     }
     this.#addresses.set(mapped, address)
