@@ -9,6 +9,7 @@ import {
   SoftwareHost,
   VFIO_DEVICE_STATE_STOP_COPY,
   VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_SPAPR_TCE_v2_IOMMU,
   VFIO_TYPE1v2_IOMMU,
 } from 'vfio'
 
@@ -63,6 +64,18 @@ export function machine() {
   const card = mdevGroup.getDevice(UUID)
   for (const each of [device, modelDevice]) each.region(VFIO_PCI_CONFIG_REGION_INDEX).writeU16(4, 7)
   const irq = device.irq(1)
+  host.pci.add('0000:00:06.0', new Edu(), { driver: 'vfio-pci' })
+  const iommufd = host.iommufd()
+  const bound = iommufd.bind('0000:00:06.0')
+  const ioas = iommufd.allocIoas()
+  bound.attach(ioas)
+  const hwpt = bound.allocHwpt(ioas)
+  const power = new SoftwareHost({ platform: 'powernv' })
+  power.pci.add(EDU, new Edu(), { driver: 'vfio-pci' })
+  const tce = power.openContainer()
+  const tceGroup = power.openGroup(0)
+  tceGroup.setContainer(tce)
+  tce.setIommu(VFIO_SPAPR_TCE_v2_IOMMU)
   const process = host.process()
   const file = process.open('/dev/vfio/vfio')
   return {
@@ -104,6 +117,16 @@ export function machine() {
     modelIntx: model.irq.intx,
     modelMsi: model.irq.msi,
     modelMsix: model.irq.msix,
+    tceDevice: tceGroup.getDevice(EDU),
+    tceGroup,
+    tce,
+    spapr: tce.spapr,
+    eeh: tce.spapr.eeh,
+    power,
+    iommufd,
+    bound,
+    ioas,
+    hwpt,
     HostMemory,
     EventFd,
   }

@@ -2,7 +2,7 @@
 import { invalidArgType, invalidArgValue, outOfRange, VfioError } from '../errors.ts'
 import type { Task } from '../device/task.ts'
 import { HostMemory } from '../memory/host-memory.ts'
-import { u32, u64, type U64 } from '../shape.ts'
+import { record, u32, u64, type U64 } from '../shape.ts'
 import {
   VFIO_EEH_PE_CONFIGURE,
   VFIO_EEH_PE_DISABLE,
@@ -117,7 +117,7 @@ export class Spapr {
    * @throws {VfioError} ENOTTY version 1, EPERM, ENOSPC both are taken, EINVAL page, size or levels, ENOMEM, ENODEV
    */
   createWindow(options: WindowOptions): bigint {
-    const pageSize = u64(options.pageSize, 'pageSize')
+    const pageSize = u64(record(options, 'options').pageSize, 'pageSize')
     if (pageSize === 0n || (pageSize & (pageSize - 1n)) !== 0n) {
       throw outOfRange('pageSize', 'a power of two', pageSize)
     }
@@ -134,7 +134,7 @@ export class Spapr {
   }
 
   #place(part: RegisteredPart): { vaddr: bigint; size: bigint } {
-    const { memory } = part
+    const { memory } = record(part, 'part')
     if (!(memory instanceof HostMemory)) throw invalidArgType('memory', 'a HostMemory', memory)
     const length = BigInt(memory.byteLength)
     const offset = u64(part.offset ?? 0n, 'offset')
@@ -202,7 +202,7 @@ export class Eeh {
    * @throws {VfioError} ENODEV, EPERM, EINVAL no such function, ERANGE no such type, EIO the firmware does not
    */
   inject(error: { type: 0 | 1; func: number; addr?: U64; mask?: U64 }): void {
-    const { type, func, addr = 0n, mask = 0n } = error
+    const { type, func, addr = 0n, mask = 0n } = record(error, 'error')
     const checked = {
       type: u32(type, 'type'),
       func: u32(func, 'func'),

@@ -7,7 +7,7 @@ import type { Container } from '../container/container.ts'
 import { IommuDriverRegistry } from '../container/driver-registry.ts'
 import { NoiommuDriver } from '../container/noiommu-driver.ts'
 import { VfioContainer } from '../container/vfio-container.ts'
-import { outOfRange, VfioError } from '../errors.ts'
+import { invalidArgType, outOfRange, VfioError } from '../errors.ts'
 import type { VfioDevice } from '../device/vfio-device.ts'
 import { ContainerFile } from '../files/container-file.ts'
 import type { Group } from '../group/group.ts'
@@ -27,7 +27,7 @@ import { HostPci } from '../pci/host-pci.ts'
 import { vfioPciDriver } from '../pci/vfio-pci.ts'
 import { flag, list, oneOf, record, text, u32, u64, type U64 } from '../shape.ts'
 import { SysfsTree } from '../sysfs/tree.ts'
-import type { GuestTceTable } from '../spapr/guest-tce-table.ts'
+import { GuestTceTable } from '../spapr/guest-tce-table.ts'
 import { SpaprDriver } from '../spapr/spapr-driver.ts'
 import { type SpaprOptions, spaprPlatform } from '../spapr/settings.ts'
 import { DMA_ENTRY_LIMIT, Type1Driver } from '../type1/type1-driver.ts'
@@ -199,6 +199,7 @@ export class SoftwareHost {
    * @throws {VfioError} ENXIO the machine has no such tables, EINVAL no window of the group fits
    */
   attachGuestTable(group: number, table: GuestTceTable): void {
+    if (!(table instanceof GuestTceTable)) throw invalidArgType('table', 'a GuestTceTable', table)
     if (this.#spapr === undefined) {
       throw new VfioError('ENXIO', 'KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE', { reason: 'this is no POWER machine' })
     }
