@@ -17,9 +17,11 @@ pub mod ioas;
 mod page_table;
 mod space;
 pub mod spapr;
+mod stopped;
 pub mod type1;
 
 pub use addr::{Iova, IovaRange};
 pub use fault::{FaultContext, FaultListener, FaultLog, FaultRecord, MapChange, MapEvent, MapHistory};
 pub use page_table::{Editor, IoPageTable, Reader};
 pub use space::{Access, DmaFault, DmaSpace, FaultReason, REFUSED, ReadDone, Translation, WriteDone};
+pub use stopped::Stopped;

@@ -5,7 +5,7 @@ use std::fmt;
 use vfio_memory::{HostSpan, Prot};
 use vfio_uapi::Errno;
 
-use crate::Iova;
+use crate::{Iova, Stopped};
 
 /// Says which way a DMA goes, from the device's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -230,6 +230,11 @@ pub trait DmaSpace: Send + Sync {
     /// Works on every kind of memory. `done` may run on another thread, and is never run inside an epoch.
     fn submit_write(&self, iova: Iova, data: Vec<u8>, done: WriteDone) {
         done(self.write(iova, &data));
+    }
+
+    /// Tells what the device is cut off from at this moment; none where errors never cut it off.
+    fn stopped(&self) -> Option<Stopped> {
+        None
     }
 
     /// Pins pages for a driver that keeps them (`vfio_pin_pages`), until

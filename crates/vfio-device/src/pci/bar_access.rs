@@ -15,7 +15,8 @@ enum Answer {
 }
 
 impl PciFunction {
-    /// Reads from a BAR as the host's processor does; nobody answers (all ones) while the function does not decode.
+    /// Reads from a BAR as the host's processor does; nobody answers (all ones) while the function does not decode
+    /// or is cut off.
     ///
     /// # Errors
     /// `EINVAL` no such BAR or outside of it; what the model fails with.
@@ -26,7 +27,8 @@ impl PciFunction {
         }
     }
 
-    /// Writes to a BAR as the host's processor does; it is lost while the function does not decode.
+    /// Writes to a BAR as the host's processor does; it is lost while the function does not decode or is cut
+    /// off.
     ///
     /// # Errors
     /// As for [`bar_read`](Self::bar_read).

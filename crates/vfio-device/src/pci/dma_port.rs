@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use vfio_iommu::{
-    Access, DmaFault, DmaSpace, FaultContext, FaultLog, FaultReason, Iova, REFUSED, ReadDone, Translation,
-    WriteDone,
+    Access, DmaFault, DmaSpace, FaultContext, FaultLog, FaultReason, Iova, REFUSED, ReadDone, Stopped,
+    Translation, WriteDone,
 };
 use vfio_memory::{HostSpan, Prot};
 use vfio_uapi::Errno;
@@ -19,6 +19,8 @@ use vfio_uapi::Errno;
 pub struct DmaPort {
     device: Arc<str>,
     space: RwLock<Option<Arc<dyn DmaSpace>>>,
+    /// The space cuts the function off after errors.
+    guarded: AtomicBool,
     master: AtomicBool,
     log: RwLock<Option<Arc<FaultLog>>>,
 }
@@ -28,6 +30,7 @@ impl DmaPort {
         Self {
             device: device.into(),
             space: RwLock::new(None),
+            guarded: AtomicBool::new(false),
             master: AtomicBool::new(false),
             log: RwLock::new(None),
         }
@@ -35,8 +38,30 @@ impl DmaPort {
 
     /// Attaches the function to a space, or to none.
     pub fn attach(&self, space: Option<Arc<dyn DmaSpace>>) {
-        let old = std::mem::replace(&mut *self.space.write(), space);
+        let guarded = space.as_ref().is_some_and(|space| space.stopped().is_some());
+        let old = {
+            let mut place = self.space.write();
+            self.guarded.store(guarded, Ordering::Release);
+            std::mem::replace(&mut *place, space)
+        };
         drop(old);
+    }
+
+    /// Tells whether errors cut the function off from its user and from memory, as long as it is attached as it is.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        self.guarded.load(Ordering::Acquire)
+    }
+
+    /// Tells what the function is cut off from.
+    #[inline]
+    #[must_use]
+    pub fn stopped(&self) -> Stopped {
+        if !self.is_guarded() {
+            return Stopped::empty();
+        }
+        let space = self.space.read_recursive();
+        space.as_ref().and_then(|space| space.stopped()).unwrap_or(Stopped::empty())
     }
 
     /// Tells whether the function is attached.
@@ -159,6 +184,10 @@ impl DmaSpace for DmaPort {
             Ok(space) => space.submit_write(iova, data, done),
             Err(fault) => done(Err(fault)),
         }
+    }
+
+    fn stopped(&self) -> Option<Stopped> {
+        self.is_guarded().then(|| Self::stopped(self))
     }
 
     fn pin_pages(&self, iova: Iova, npages: u64, prot: Prot) -> Result<Vec<HostSpan>, Errno> {

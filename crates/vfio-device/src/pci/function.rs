@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use vfio_iommu::Stopped;
 use vfio_uapi::Errno;
 
 use super::aftermath::Aftermath;
@@ -283,10 +284,21 @@ impl PciFunction {
         Aftermath { line_asserted, messages, ..Aftermath::default() }
     }
 
-    /// Tells whether the function answers in the space of a BAR.
+    /// Tells whether the function answers in the space of a BAR: it decodes, and no error has cut it off.
     pub(super) fn decodes(&self, space: BarSpace) -> bool {
         let bit = if space == BarSpace::Io { COMMAND_IO } else { COMMAND_MEMORY };
-        self.decode.load(Ordering::Acquire) & bit != 0
+        self.decode.load(Ordering::Acquire) & bit != 0 && !self.registers_stopped()
+    }
+
+    /// Tells whether an error has cut its registers off: reads give ones, writes are dropped.
+    #[must_use]
+    pub fn registers_stopped(&self) -> bool {
+        self.dma.stopped().contains(Stopped::IO)
+    }
+
+    /// Tells whether messages, which are writes to memory, get anywhere.
+    pub(super) fn messages_pass(&self, state: &State) -> bool {
+        state.config.u16(COMMAND) & COMMAND_MASTER != 0 && !self.dma.stopped().contains(Stopped::DMA)
     }
 }
 

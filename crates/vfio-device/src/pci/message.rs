@@ -5,9 +5,8 @@ use vfio_uapi::Errno;
 use super::aftermath::Aftermath;
 use super::function::{PciFunction, State};
 use super::registers::{
-    COMMAND, COMMAND_INTX_DISABLE, COMMAND_MASTER, MSI_FLAGS, MSI_FLAGS_64, MSI_FLAGS_CAPABLE,
-    MSI_FLAGS_ENABLE, MSI_FLAGS_MASKABLE, MSI_FLAGS_QUEUE, MSIX_FLAGS, MSIX_FLAGS_ENABLE,
-    MSIX_FLAGS_MASK_ALL,
+    COMMAND, COMMAND_INTX_DISABLE, MSI_FLAGS, MSI_FLAGS_64, MSI_FLAGS_CAPABLE, MSI_FLAGS_ENABLE,
+    MSI_FLAGS_MASKABLE, MSI_FLAGS_QUEUE, MSIX_FLAGS, MSIX_FLAGS_ENABLE, MSIX_FLAGS_MASK_ALL,
 };
 
 impl PciFunction {
@@ -58,8 +57,8 @@ impl PciFunction {
         true
     }
 
-    /// Sends MSI `vector`; it waits while masked, and is lost while messages are disabled or the function may not
-    /// master the bus.
+    /// Sends MSI `vector`; it waits while masked, and is lost while messages are disabled, the function may not
+    /// master the bus, or an error has cut it off.
     ///
     /// # Errors
     /// `EINVAL` the function has no such vector.
@@ -112,7 +111,7 @@ impl PciFunction {
     }
 
     fn emit(&self, state: &mut State, vector: u32) -> Aftermath {
-        if state.config.u16(COMMAND) & COMMAND_MASTER == 0 {
+        if !self.messages_pass(state) {
             return Aftermath::default();
         }
         state.messages += 1;
@@ -138,8 +137,8 @@ impl PciFunction {
         {
             ready.extend(table.take_deliverable());
         }
-        // A message is a write to memory: without bus mastering it goes nowhere.
-        if state.config.u16(COMMAND) & COMMAND_MASTER == 0 {
+        // A message is a write to memory: without bus mastering, or cut off, it goes nowhere.
+        if !ready.is_empty() && !self.messages_pass(state) {
             ready.clear();
         }
         ready

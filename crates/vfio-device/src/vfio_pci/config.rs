@@ -58,12 +58,16 @@ impl Chunk {
 }
 
 impl Session {
-    /// Reads configuration space.
+    /// Reads configuration space: ones while an error has cut the function off.
     ///
     /// # Errors
     /// `EFAULT` the access reaches beyond the end; nothing is read then.
     pub(super) fn config_read(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
         let mut pos = self.config_range(offset, into.len())?;
+        if self.function.registers_stopped() {
+            into.fill(0xff);
+            return Ok(into.len());
+        }
         let mut rest = &mut into[..];
         let mut config = self.config.lock();
         while !rest.is_empty() {
@@ -78,12 +82,15 @@ impl Session {
         Ok(into.len())
     }
 
-    /// Writes configuration space.
+    /// Writes configuration space; lost while an error has cut the function off.
     ///
     /// # Errors
     /// `EFAULT` the access reaches beyond the end; nothing is written then.
     pub(super) fn config_write(&self, offset: u64, from: &[u8]) -> Result<usize, Errno> {
         let mut pos = self.config_range(offset, from.len())?;
+        if self.function.registers_stopped() {
+            return Ok(from.len());
+        }
         let mut rest = from;
         while !rest.is_empty() {
             let (done, effects) = {

@@ -30,16 +30,17 @@ pub struct DmaBuf {
 }
 
 impl DmaBuf {
-    /// Tells whether the ranges are out of reach: the device is closed, sleeps or does not decode memory.
+    /// Tells whether the ranges are out of reach: the device is closed, sleeps, does not decode memory or is cut off by
+    /// an error.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
-        self.session.upgrade().is_none_or(|session| !session.memory_enabled())
+        self.session.upgrade().is_none_or(|session| !session.reachable())
     }
 
     /// Returns the memory behind the BAR, if there is any and it is not revoked.
     #[must_use]
     pub fn memory(&self) -> Option<Memory> {
-        let session = self.session.upgrade().filter(|session| session.memory_enabled())?;
+        let session = self.session.upgrade().filter(|session| session.reachable())?;
         match &session.function.bar(usize::from(self.bar))?.kind {
             BarKind::Memory(memory) => Some(memory.clone()),
             _ => None,
@@ -48,6 +49,10 @@ impl DmaBuf {
 }
 
 impl Session {
+    fn reachable(&self) -> bool {
+        self.memory_enabled() && !self.function.registers_stopped()
+    }
+
     /// Shares what a request asks for.
     ///
     /// # Errors

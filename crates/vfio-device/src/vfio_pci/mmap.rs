@@ -17,7 +17,7 @@ struct MappedBar {
 }
 
 impl Session {
-    /// Maps a part of a BAR.
+    /// Maps a part of a BAR. Where errors cut functions off, its accesses are answered one by one, so that they can be.
     ///
     /// # Errors
     /// `EINVAL` no BAR, one that cannot be mapped, nothing, or beyond its pages.
@@ -31,6 +31,7 @@ impl Session {
             return Err(Errno::EINVAL);
         }
         if self.is_plain_memory(region as u8)
+            && !self.function.dma().is_guarded()
             && let Some(BarKind::Memory(memory)) = self.function.bar(region as usize).map(|bar| &bar.kind)
             && end <= memory.len()
         {
@@ -44,7 +45,7 @@ impl Session {
 impl Session {
     /// Lists the memory behind a BAR that can be mapped: whole pages only.
     pub(super) fn region_memory(&self, region: u32) -> Vec<RegionMemory> {
-        if region >= VFIO_PCI_ROM_REGION_INDEX || !self.can_map(region) {
+        if region >= VFIO_PCI_ROM_REGION_INDEX || !self.can_map(region) || self.function.dma().is_guarded() {
             return Vec::new();
         }
         let (Some(bar), Some(spec)) = (self.bar(region as usize), self.function.bar(region as usize)) else {

@@ -162,8 +162,11 @@ impl Session {
         let len = into.len().min((end - offset) as usize);
         let mut done = 0;
         for piece in Plan::new(offset, len, 0..0, WIDEST_LEGACY) {
-            if let Piece::Access(at, len) = piece {
-                self.function.model().vga_read(port, at as u32, &mut into[done..done + len])?;
+            match piece {
+                Piece::Access(at, len) if !self.function.registers_stopped() => {
+                    self.function.model().vga_read(port, at as u32, &mut into[done..done + len])?;
+                }
+                _ => into[done..done + piece.len()].fill(0xff),
             }
             done += piece.len();
         }
@@ -175,7 +178,9 @@ impl Session {
         let len = from.len().min((end - offset) as usize);
         let mut done = 0;
         for piece in Plan::new(offset, len, 0..0, WIDEST_LEGACY) {
-            if let Piece::Access(at, len) = piece {
+            if let Piece::Access(at, len) = piece
+                && !self.function.registers_stopped()
+            {
                 self.function.model().vga_write(port, at as u32, &from[done..done + len])?;
             }
             done += piece.len();

@@ -4,25 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use bitflags::bitflags;
 use parking_lot::RwLock;
 use vfio_uapi::Errno;
 
 use super::TceTable;
 use super::space::EndpointSpace;
 use crate::fault::FaultContext;
-use crate::{DmaFault, DmaSpace, FaultLog, FaultReason};
-
-bitflags! {
-    /// Says what an endpoint is cut off from.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-    pub struct Stopped: u8 {
-        /// Registers: reads give ones, writes are dropped.
-        const IO = 1;
-        /// Memory: its DMA is dropped.
-        const DMA = 2;
-    }
-}
+use crate::{DmaFault, DmaSpace, FaultLog, FaultReason, Stopped};
 
 /// Number of windows that an endpoint can have.
 const SLOTS: usize = 2;
@@ -90,7 +78,12 @@ impl Endpoint {
         self.0.stopped.store(stopped.bits(), Ordering::Release);
     }
 
-    /// Counts the times that a refused DMA cut the endpoint off.
+    /// Cuts the endpoint off from registers and memory, as an error does.
+    pub fn freeze(&self) {
+        self.0.freeze();
+    }
+
+    /// Counts the times that an error cut the endpoint off.
     #[must_use]
     pub fn freezes(&self) -> u64 {
         self.0.freezes.load(Ordering::Relaxed)
@@ -104,6 +97,17 @@ impl Endpoint {
 }
 
 impl Shared {
+    fn freeze(&self) {
+        let both = (Stopped::IO | Stopped::DMA).bits();
+        let before = self.stopped.fetch_or(both, Ordering::AcqRel);
+        self.freezes.fetch_add(u64::from(before & both != both), Ordering::Relaxed);
+    }
+
+    /// Tells whether errors cut the endpoint off.
+    pub(super) fn freezing(&self) -> bool {
+        self.freezing.load(Ordering::Relaxed)
+    }
+
     #[inline]
     pub(super) fn stopped(&self) -> Stopped {
         Stopped::from_bits_truncate(self.stopped.load(Ordering::Acquire))
@@ -124,10 +128,8 @@ impl Shared {
             fault.reason,
             FaultReason::NoMapping | FaultReason::Permission | FaultReason::OutsideWindow
         );
-        if ours && self.freezing.load(Ordering::Relaxed) {
-            let both = Stopped::IO | Stopped::DMA;
-            let before = self.stopped.fetch_or(both.bits(), Ordering::AcqRel);
-            self.freezes.fetch_add(u64::from(before & both.bits() != both.bits()), Ordering::Relaxed);
+        if ours && self.freezing() {
+            self.freeze();
         }
         let context = self.with_windows(|windows| {
             let mut context = FaultContext::default();

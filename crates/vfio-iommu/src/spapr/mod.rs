@@ -30,7 +30,7 @@ mod space;
 mod table;
 mod tce;
 
-pub use endpoint::{Endpoint, Stopped};
+pub use endpoint::Endpoint;
 pub use real::RealMemory;
 pub use registry::{RegionId, Registered, Registration};
 pub use table::{TceGeometry, TceTable};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::endpoint::{Shared, Stopped};
+use super::endpoint::Shared;
 use super::{Tce, TceTable};
-use crate::{Access, DmaFault, DmaSpace, FaultReason, IoPageTable, Iova, Translation, epoch};
+use crate::{Access, DmaFault, DmaSpace, FaultReason, IoPageTable, Iova, Stopped, Translation, epoch};
 
 /// Reaches memory through the windows of an endpoint; refusals are logged, and may freeze it.
 pub(super) struct EndpointSpace {
@@ -123,6 +123,10 @@ fn detached(iova: Iova, fault: DmaFault) -> DmaFault {
 }
 
 impl DmaSpace for EndpointSpace {
+    fn stopped(&self) -> Option<Stopped> {
+        self.endpoint.freezing().then(|| self.endpoint.stopped())
+    }
+
     fn read(&self, iova: Iova, into: &mut [u8]) -> Result<(), DmaFault> {
         let len = into.len() as u64;
         let run = |piece: &Piece<'_>, done: u64| {

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use napi::bindgen_prelude::BigInt;
 use napi_derive::napi;
-use vfio_iommu::FaultLog;
-use vfio_iommu::spapr::{Endpoint, Stopped};
+use vfio_iommu::spapr::Endpoint;
+use vfio_iommu::{FaultLog, Stopped};
 
 use super::NativeTceTable;
 use crate::dma::NativeDma;
@@ -57,7 +57,14 @@ impl NativeEndpoint {
         Ok(())
     }
 
-    /// Counts the times that a refused DMA cut the endpoint off.
+    /// Cuts the endpoint off, as an error does.
+    #[napi(catch_unwind)]
+    pub fn freeze(&self) -> Result<()> {
+        self.endpoint.freeze();
+        Ok(())
+    }
+
+    /// Counts the times that an error cut the endpoint off.
     #[napi(catch_unwind)]
     pub fn freezes(&self) -> Result<BigInt> {
         Ok(self.endpoint.freezes().into())

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::{Access, FaultReason};
+use crate::{Access, FaultReason, Stopped};
 
 const START: u64 = 0x1000_0000;
 
