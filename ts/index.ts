@@ -17,6 +17,7 @@ export { SoftwareHost, type IommuOptions, type SoftwareHostOptions } from './hos
 export type { MachineKind } from './host/machine-kind.ts'
 
 export type { GuestTableOptions } from './host/guest-tables.ts'
+export { Endpoint } from './spapr/endpoint.ts'
 export { GuestTceTable, H_PARAMETER, H_SUCCESS, H_TOO_HARD, type GuestTableGeometry } from './spapr/guest-tce-table.ts'
 export type { SpaprOptions, SpaprPlatformName } from './spapr/settings.ts'
 

@@ -27,8 +27,6 @@ export class VfioPciOps implements VfioDeviceOps {
   readonly name = 'vfio-pci'
   readonly native: NativeVfioPci
   readonly hotReset?: HotResetProvider
-  /** What stands between the device and memory, while it is open. */
-  #dma: DmaAccess | undefined
 
   /** Drives `pci`. @throws {VfioError} EBUSY it is driven already */
   constructor(pci: NativePciFunction, options: { hotReset?: HotResetProvider } = {}) {
@@ -43,7 +41,6 @@ export class VfioPciOps implements VfioDeviceOps {
   openDevice(dma: DmaAccess | undefined): void {
     const view = dma === undefined ? undefined : nativeDma(dma)
     syscall('open', () => this.native.openDevice(view))
-    this.#dma = dma
   }
 
   release(): void {
@@ -51,7 +48,6 @@ export class VfioPciOps implements VfioDeviceOps {
   }
 
   closeDevice(): void {
-    this.#dma = undefined
     this.native.closeDevice()
   }
 
@@ -90,14 +86,12 @@ export class VfioPciOps implements VfioDeviceOps {
   }
 
   read(region: number, offset: bigint, into: Uint8Array): number {
-    if (this.#dma?.registersStopped?.() === true) return this.#dropped(region, offset, into.fill(0xff))
     const done = this.native.read(region, offset, into)
     if (done < 0) throw this.#refused('read', done, region, offset)
     return done
   }
 
   write(region: number, offset: bigint, from: Uint8Array): number {
-    if (this.#dma?.registersStopped?.() === true) return this.#dropped(region, offset, from)
     const done = this.native.write(region, offset, from)
     if (done < 0) throw this.#refused('write', done, region, offset)
     return done
@@ -160,13 +154,6 @@ export class VfioPciOps implements VfioDeviceOps {
 
   request(count: number): void {
     this.native.request(count)
-  }
-
-  /** Answers an access that does not reach the device. @throws {VfioError} EINVAL outside of the region */
-  #dropped(region: number, offset: bigint, data: Uint8Array): number {
-    const { size } = this.getRegionInfo(region)
-    if (offset >= size) throw new VfioError('EINVAL', 'read', { address: offset })
-    return data.byteLength
   }
 
   #refused(operation: string, status: number, region: number, offset: bigint): VfioError {

@@ -27,6 +27,7 @@ import { HostPci } from '../pci/host-pci.ts'
 import { vfioPciDriver } from '../pci/vfio-pci.ts'
 import { flag, list, oneOf, record, text, u32, u64, type U64 } from '../shape.ts'
 import { SysfsTree } from '../sysfs/tree.ts'
+import { Endpoint } from '../spapr/endpoint.ts'
 import { GuestTceTable } from '../spapr/guest-tce-table.ts'
 import { SpaprDriver } from '../spapr/spapr-driver.ts'
 import { type SpaprOptions, spaprPlatform } from '../spapr/settings.ts'
@@ -200,10 +201,16 @@ export class SoftwareHost {
    */
   attachGuestTable(group: number, table: GuestTceTable): void {
     if (!(table instanceof GuestTceTable)) throw invalidArgType('table', 'a GuestTceTable', table)
-    if (this.#spapr === undefined) {
-      throw new VfioError('ENXIO', 'KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE', { reason: 'this is no POWER machine' })
-    }
-    table.attach(this.#spapr.group(u32(group, 'group')))
+    table.attach(this.#requireSpapr('KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE').group(u32(group, 'group')))
+  }
+
+  /**
+   * The endpoint of a group, to make errors as hardware does.
+   * @throws {VfioError} ENXIO this is no POWER machine, ENOENT there is no such group
+   */
+  endpoint(group: number): Endpoint {
+    const spapr = this.#requireSpapr('endpoint')
+    return new Endpoint(spapr.group(this.group(group).number))
   }
 
   /** The group that a device is in, by the device's name. @throws {VfioError} ENODEV it is in none */
@@ -228,6 +235,11 @@ export class SoftwareHost {
   /** Switches the machine off. */
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  #requireSpapr(operation: string): SpaprDriver {
+    if (this.#spapr !== undefined) return this.#spapr
+    throw new VfioError('ENXIO', operation, { reason: 'this is no POWER machine', remedy: `say platform: 'powernv'` })
   }
 
   /** What virtual machines of this machine can do. */

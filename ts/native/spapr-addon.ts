@@ -69,7 +69,9 @@ export interface NativeEndpoint {
   setWindow(slot: number, table: NativeTceTable): void
   /** Empties a slot. */
   unsetWindow(slot: number): void
-  /** Times that a refused DMA cut it off. */
+  /** Cuts it off from registers and memory, as an error does. */
+  freeze(): void
+  /** Times that an error cut it off. */
   freezes(): bigint
   /** Gives a device that was opened its view of memory. */
   openDevice(name: string): NativeDma

@@ -26,6 +26,7 @@ export interface BindingEndpoint {
   stopped: number
   setWindow(slot: number, table: BindingTceTable): void
   unsetWindow(slot: number): void
+  freeze(): void
   freezes(): bigint
   openDevice(name: string): BindingDma
   faults(): BindingFaultLog

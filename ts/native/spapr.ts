@@ -141,6 +141,10 @@ class EndpointHandle implements NativeEndpoint {
     this.#owner.unsetWindow(u32(slot, 'slot'))
   }
 
+  freeze(): void {
+    this.#owner.freeze()
+  }
+
   freezes(): bigint {
     return this.#owner.freezes()
   }

@@ -8,6 +8,8 @@ export interface EehFirmware {
   readonly injects: 'all' | 'config'
   /** The slot has a fundamental reset. */
   readonly fundamentalReset: boolean
+  /** Freezes that the machine puts up with before it gives an endpoint up; absent: any number. */
+  readonly mostFreezes?: number
 }
 
 /** Hardware as it is. */

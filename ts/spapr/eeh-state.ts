@@ -38,19 +38,30 @@ const LAST_FUNCTION = 19
 const LAST_TYPE = 1
 const BOTH = STOPPED_IO | STOPPED_DMA
 
+/** What the machine remembers of an endpoint, whoever has it. */
+export interface EndpointRecord {
+  /** The endpoint above is being recovered by the host: this one has to wait. */
+  parentRecovering: boolean
+  /** It is broken for good, until the machine restarts. */
+  broken: boolean
+  /** Times that it was cut off while others had it. */
+  earlierFreezes: bigint
+}
+
 /** The state machine of one endpoint. */
 export class EehState {
-  /** The endpoint above is being recovered by the host: this one has to wait. */
-  parentRecovering = false
   readonly #endpoint: NativeEndpoint
   readonly #firmware: EehFirmware
+  readonly #record: EndpointRecord
   readonly #resetDevices: () => void
   #underReset = false
 
-  constructor(endpoint: NativeEndpoint, firmware: EehFirmware, resetDevices: () => void) {
+  constructor(endpoint: NativeEndpoint, firmware: EehFirmware, record: EndpointRecord, resetDevices: () => void) {
     this.#endpoint = endpoint
     this.#firmware = firmware
+    this.#record = record
     this.#resetDevices = resetDevices
+    if (record.broken) endpoint.stopped = BOTH
   }
 
   /** Whether registers answer with ones, and take nothing. */
@@ -58,9 +69,21 @@ export class EehState {
     return (this.#endpoint.stopped & STOPPED_IO) !== 0
   }
 
+  /** Times that errors cut it off, earlier owners included. */
+  get freezes(): bigint {
+    return this.#record.earlierFreezes + this.#endpoint.freezes()
+  }
+
+  /** Whether it is cut off for good: broken, or frozen more often than the machine puts up with. */
+  get failed(): boolean {
+    const { mostFreezes } = this.#firmware
+    if (mostFreezes !== undefined && this.freezes > BigInt(mostFreezes)) this.#record.broken = true
+    return this.#record.broken
+  }
+
   /** The state, `VFIO_EEH_PE_STATE_*`. */
   get state(): number {
-    if (this.parentRecovering) return VFIO_EEH_PE_STATE_UNAVAIL
+    if (this.failed || this.#record.parentRecovering) return VFIO_EEH_PE_STATE_UNAVAIL
     if (this.#underReset) return VFIO_EEH_PE_STATE_RESET
     switch (this.#endpoint.stopped & BOTH) {
       case 0:
@@ -89,7 +112,8 @@ export class EehState {
       case VFIO_EEH_PE_GET_STATE:
         return this.state
       case VFIO_EEH_PE_RESET_DEACTIVATE:
-        this.deactivate()
+        this.#requireHope()
+        this.recover()
         return 0
       case VFIO_EEH_PE_RESET_HOT:
         return this.#reset()
@@ -107,7 +131,13 @@ export class EehState {
 
   /** Cuts the endpoint off, as an error does. */
   freeze(): void {
-    if (this.#firmware.freezing) this.#endpoint.stopped = BOTH
+    if (this.#firmware.freezing) this.#endpoint.freeze()
+  }
+
+  /** Cuts the endpoint off for good. */
+  fail(): void {
+    this.#record.broken = true
+    this.#endpoint.stopped = BOTH
   }
 
   /** Lets the firmware make an error. @throws {VfioError} EINVAL, ERANGE, EIO */
@@ -118,19 +148,27 @@ export class EehState {
     this.freeze()
   }
 
-  /** Ends a reset: devices have their registers back and everything works. */
-  deactivate(): void {
+  /** Ends a reset and whatever was cut off: everything works, unless it is broken for good. */
+  recover(): void {
     this.#underReset = false
-    this.#endpoint.stopped = 0
+    if (!this.failed) this.#endpoint.stopped = 0
+  }
+
+  #requireHope(): void {
+    if (this.failed) {
+      throw refused('EIO', 'the endpoint has failed for good', 'take its devices out, or restart the machine')
+    }
   }
 
   #thaw(what: number): number {
+    this.#requireHope()
     if (this.#underReset) throw refused('EIO', 'the endpoint is under reset', 'end the reset first')
     this.#endpoint.stopped &= ~what
     return 0
   }
 
   #reset(): number {
+    this.#requireHope()
     if (this.#firmware.freezing) {
       // Nothing may reach the devices while they are being reset.
       this.#endpoint.stopped = BOTH

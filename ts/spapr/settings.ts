@@ -28,6 +28,8 @@ export interface SpaprOptions {
    * `'emulated'`: nothing ever freezes, as in an emulator; `'none'`. Default `'real'` on PowerNV, `'none'` on pseries.
    */
   eeh?: 'real' | 'emulated' | 'none'
+  /** Freezes of a group that the machine puts up with; one more, and the group has failed for good. Default any number. */
+  mostFreezes?: number
   /**
    * The kernel's accounting leaks are there: the charge of a window whose creation failed, and memory that was given up while
    * entries led to it. Default true.
@@ -74,8 +76,14 @@ export function spaprPlatform(name: SpaprPlatformName, pageSize: number, options
     window64Start: u64(options.window64Start ?? 1n << 59n, 'spapr.window64Start'),
     pageSize: BigInt(pageSize),
     largestBlock: LARGEST_BLOCK,
-    eeh: EEH[eeh],
+    eeh: errorHandling(eeh, options.mostFreezes),
     leaks: flag(options.accountingLeaks, 'spapr.accountingLeaks', true),
   }
   return name === 'powernv' ? new PowerNv(settings) : new PSeries(settings)
+}
+
+function errorHandling(eeh: string, mostFreezes: number | undefined): EehFirmware | undefined {
+  const firmware = EEH[eeh]
+  if (mostFreezes === undefined || firmware === undefined) return firmware
+  return { ...firmware, mostFreezes: u32(mostFreezes, 'spapr.mostFreezes') }
 }

@@ -3,7 +3,7 @@ import { addon } from '../native/load.ts'
 import { syscall } from '../native/syscall.ts'
 import type { NativeEndpoint } from '../native/spapr-addon.ts'
 import type { EehFirmware } from './eeh-firmware.ts'
-import { EehState } from './eeh-state.ts'
+import { EehState, type EndpointRecord } from './eeh-state.ts'
 import type { Window } from './window.ts'
 
 /** One group of the machine, whoever has it. */
@@ -11,6 +11,8 @@ export class TableGroup {
   readonly name: string
   /** The firmware refused it a window; it is not asked again until the machine restarts. */
   failed = false
+  /** What the machine remembers of its endpoint. */
+  readonly record: EndpointRecord = { parentRecovering: false, broken: false, earlierFreezes: 0n }
   readonly #firmware: EehFirmware | undefined
   readonly #resetDevices: () => void
   readonly #windows = new Map<number, Window>()
@@ -21,6 +23,11 @@ export class TableGroup {
     this.name = name
     this.#firmware = firmware
     this.#resetDevices = resetDevices
+  }
+
+  /** Whether errors cut its devices off on this machine. */
+  get freezing(): boolean {
+    return this.#firmware?.freezing === true
   }
 
   /** Its error handling, while a container has it and the platform has any. */
@@ -48,13 +55,15 @@ export class TableGroup {
   take(sibling: NativeEndpoint | undefined): void {
     const endpoint = new (addon().NativeEndpoint)(this.#firmware?.freezing === true, sibling)
     this.#endpoint = endpoint
-    if (this.#firmware !== undefined) this.#eeh = new EehState(endpoint, this.#firmware, this.#resetDevices)
+    if (this.#firmware !== undefined)
+      this.#eeh = new EehState(endpoint, this.#firmware, this.record, this.#resetDevices)
   }
 
   /** The container lets it go; the host recovers what was frozen. */
   release(): void {
     for (const slot of [...this.#windows.keys()]) this.unset(slot)
-    this.#eeh?.deactivate()
+    this.#eeh?.recover()
+    this.record.earlierFreezes += this.#endpoint?.freezes() ?? 0n
     this.#endpoint = undefined
     this.#eeh = undefined
   }
