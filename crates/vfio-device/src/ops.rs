@@ -38,6 +38,14 @@ pub struct IoEventFd {
     pub fd: IrqFd,
 }
 
+/// How a device is served to other processes. It is on a bus of its own there, so it can be reset whatever its neighbours
+/// in this process are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Opening and closing leave its state alone, where they would reset it.
+    pub retain_state: bool,
+}
+
 /// What the core asks of a device; a default body means that the driver left the callback NULL.
 ///
 /// No method is called with a lock of the core held, and a device may call back into the core from any of them.
@@ -56,8 +64,8 @@ pub trait VfioDeviceOps: Send + Sync {
     /// Closes the device after its last user.
     fn close_device(&self) {}
 
-    /// Says whether opening and closing leave the device's state alone, where they would reset it.
-    fn retain_state(&self, _retain: bool) {}
+    /// Says that the device is served to other processes from now on, or no longer.
+    fn set_served(&self, _served: Option<Served>) {}
 
     /// Changes the space that the device's DMA goes through; none ends its DMA. When this returns no DMA through the
     /// old space is under way.

@@ -38,7 +38,7 @@ use vfio_uapi::vfio::pci::{VFIO_PCI_NUM_IRQS, VFIO_PCI_NUM_REGIONS};
 
 use crate::ops::{
     Completion, DeviceInfo, FeatureAnswer, FeatureArgument, FeatureFlags, InfoCapability, IoEventFd,
-    IrqHeader, IrqInfo, IrqPayload, IrqSet, RegionInfo, RegionMapping, RegionMemory, VfioDeviceOps,
+    IrqHeader, IrqInfo, IrqPayload, IrqSet, RegionInfo, RegionMapping, RegionMemory, Served, VfioDeviceOps,
 };
 use crate::pci::{Doorbell, PciFunction};
 pub use dma_buf::DmaBuf;
@@ -165,8 +165,9 @@ impl VfioDeviceOps for VfioPci {
         *self.slot.write() = Slot::Closed;
     }
 
-    fn retain_state(&self, retain: bool) {
-        self.retain.store(retain, Ordering::Release);
+    fn set_served(&self, served: Option<Served>) {
+        self.retain.store(served.is_some_and(|served| served.retain_state), Ordering::Release);
+        self.function.set_alone(served.is_some());
     }
 
     fn set_dma(&self, dma: Option<Arc<dyn DmaSpace>>) {

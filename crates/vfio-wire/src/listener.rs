@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 use vfio_uapi::Errno;
 
 /// Clients that may wait to be accepted.
-const BACKLOG: i32 = 8;
+const BACKLOG: i32 = 64;
 
 /// Accepts clients at a path.
 #[derive(Debug)]

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use vfio_device::VfioDeviceOps;
+use vfio_device::ops::Served;
 use vfio_uapi::Errno;
 
 pub use crate::listener::Peer;
@@ -133,7 +134,7 @@ impl Server {
         if !sensible {
             return Err(Errno::EINVAL);
         }
-        device.retain_state(options.keep_state);
+        let retain_state = options.keep_state;
         let shared = Arc::new(Shared {
             listener: Mutex::new(Some(Arc::new(Listener::bind(path)?))),
             device,
@@ -142,6 +143,7 @@ impl Server {
             stopped: AtomicBool::new(false),
             current: Mutex::new(None),
         });
+        shared.device.set_served(Some(Served { retain_state }));
         let serving = shared.clone();
         let thread = std::thread::Builder::new()
             .name("vfio-user".into())
@@ -149,7 +151,7 @@ impl Server {
                 serving.serve();
                 let listener = serving.listener.lock().take();
                 drop(listener);
-                serving.device.retain_state(false);
+                serving.device.set_served(None);
                 (serving.events)(ServerEvent::Stopped);
             })
             .map_err(|error| io_errno(&error))?;

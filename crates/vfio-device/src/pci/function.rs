@@ -103,6 +103,8 @@ pub(super) struct State {
     pub(super) assigned: [u64; BAR_COUNT + 1],
     /// The host can reset the bus of this function without touching others.
     pub(super) bus_reset: bool,
+    /// Whoever uses the function sees it on a bus of its own.
+    pub(super) alone: bool,
 }
 
 impl PciFunction {
@@ -127,6 +129,7 @@ impl PciFunction {
             sink: None,
             assigned: [0; BAR_COUNT + 1],
             bus_reset: false,
+            alone: false,
         };
         Ok(Arc::new_cyclic(|this| Self {
             dma: Arc::new(DmaPort::new(&spec.name)),
@@ -195,6 +198,11 @@ impl PciFunction {
     /// Tells the function whether the host can reset its bus without touching other functions.
     pub fn set_bus_reset(&self, possible: bool) {
         self.state.lock().bus_reset = possible;
+    }
+
+    /// Tells whether whoever uses the function sees it on a bus of its own, which can be reset.
+    pub fn set_alone(&self, alone: bool) {
+        self.state.lock().alone = alone;
     }
 
     /// Has `sink` hear of the function's interrupts; none ends that. The line stays quiet until it is asked for.

@@ -52,7 +52,7 @@ impl PciFunction {
             (express, ResetMethod::Express),
             (advanced, ResetMethod::AdvancedFeatures),
             (power, ResetMethod::Power),
-            (state.bus_reset, ResetMethod::Bus),
+            (state.bus_reset || state.alone, ResetMethod::Bus),
         ]
         .into_iter()
         .find_map(|(possible, method)| possible.then_some(method))

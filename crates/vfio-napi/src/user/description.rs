@@ -31,20 +31,23 @@ impl Description {
     /// `ENOTCONN`, `ETIMEDOUT`, `EPROTO`, and what it refuses the first question with.
     pub(super) fn ask(device: &RemoteDevice) -> Result<Self, Errno> {
         let info = device.call(ask::info())?;
+        let knows_more = device.minor() > 0;
         let mut regions = Vec::new();
         for index in 0..info.num_regions.min(MOST) {
             let region = kept(device.query_region(index))?;
-            // Servers of old do not know the question.
-            let asked = region.as_ref().is_ok_and(|region| region.info.size > 0);
+            let asked = knows_more && region.as_ref().is_ok_and(|region| region.info.size > 0);
             let doorbells = if asked { kept(device.call(ask::doorbells(index)))? } else { Ok(Vec::new()) };
             regions.push((region, doorbells.unwrap_or_default()));
         }
-        let get_migration = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIGRATION;
-        let migration = kept(device.call(ask::feature(get_migration, &[], 8)))?.ok();
-        let migration = migration.and_then(|flags| flags.as_slice().try_into().ok()).map(u64::from_le_bytes);
-        let probe_logging =
-            VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START;
-        let logging = kept(device.call(ask::feature(probe_logging, &[], 0)))?.is_ok();
+        let (mut migration, mut logging) = (None, false);
+        if knows_more {
+            let get_migration = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIGRATION;
+            let flags = kept(device.call(ask::feature(get_migration, &[], 8)))?.unwrap_or_default();
+            migration = flags.as_slice().try_into().ok().map(u64::from_le_bytes);
+            let probe_logging =
+                VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START;
+            logging = kept(device.call(ask::feature(probe_logging, &[], 0)))?.is_ok();
+        }
         let irqs = (0..info.num_irqs.min(MOST)).map(|index| kept(device.call(ask::irq_info(index))));
         Ok(Self { irqs: irqs.collect::<Result<_, Errno>>()?, info, migration, logging, regions })
     }

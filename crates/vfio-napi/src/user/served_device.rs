@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use vfio_device::VfioDeviceOps;
 use vfio_device::ops::{
     Completion, DeviceInfo, FeatureAnswer, FeatureArgument, FeatureFlags, InfoCapability, IrqData, IrqHeader,
-    IrqInfo, IrqPayload, IrqSet, RegionInfo, RegionMapping, RegionMemory,
+    IrqInfo, IrqPayload, IrqSet, RegionInfo, RegionMapping, RegionMemory, Served,
 };
 use vfio_device::pci::Doorbell;
 use vfio_iommu::{DmaSpace, IovaRange};
@@ -80,9 +80,9 @@ impl VfioDeviceOps for ServedDevice {
         drop(layout);
     }
 
-    fn retain_state(&self, retain: bool) {
+    fn set_served(&self, served: Option<Served>) {
         if let Some(device) = &self.native {
-            device.retain_state(retain);
+            device.set_served(served);
         }
     }
 

@@ -40,9 +40,8 @@ pub struct NativeServer {
     carried: RefCell<HashMap<u32, Carried>>,
     realm: Arc<Realm>,
     holds_loop: RefCell<bool>,
-    /// Notes which thread must not wait for this server.
-    #[expect(dead_code, reason = "noted until dropped")]
-    local: Option<Local>,
+    /// Notes, until it has stopped, which thread must not wait for this server.
+    local: RefCell<Option<Local>>,
 }
 
 impl RefUnwindSafe for NativeServer {}
@@ -154,7 +153,7 @@ impl NativeServer {
             carried: RefCell::default(),
             realm,
             holds_loop: RefCell::new(true),
-            local,
+            local: RefCell::new(local),
         })
     }
 
@@ -302,6 +301,7 @@ impl NativeServer {
             ServerEvent::Refused { reason } => (told.kind, told.reason) = ("refused", Some(reason)),
             ServerEvent::Stopped => {
                 told.kind = "stopped";
+                self.local.take();
                 self.let_loop_end();
             }
         }

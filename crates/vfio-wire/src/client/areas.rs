@@ -23,9 +23,9 @@ pub(super) fn map(info: &RegionInfo, fd: &OwnedFd) -> Vec<RegionMemory> {
     let mut mapped = Vec::new();
     for (offset, len) in areas(info) {
         let inside = offset.checked_add(len).is_some_and(|end| end <= info.size);
-        let (Some(place), Ok(fd), true) = (info.offset.checked_add(offset), fd.try_clone(), inside) else {
-            continue;
-        };
+        let (Ok(fd), true) = (fd.try_clone(), inside) else { continue };
+        // Wrapping: a region whose mapped part is at the front of the file begins before it.
+        let place = info.offset.wrapping_add(offset);
         if let Ok(memory) = Memory::from_fd(fd, place, len, writable) {
             mapped.push(RegionMemory { offset, len, memory, memory_offset: 0 });
         }

@@ -20,8 +20,9 @@ const BODY_HEAD: u64 = 64;
 /// A connection to a server.
 pub(super) struct Connection {
     link: Arc<Link>,
-    /// What the server takes.
+    /// What the server takes, and the minor version that it speaks.
     pub(super) server: Capabilities,
+    pub(super) minor: u16,
 }
 
 /// The part that the receiving thread shares.
@@ -48,7 +49,7 @@ impl Connection {
         let max_transfer = options.capabilities.max_data_xfer_size.clamp(4096, 64 << 20);
         let max_size = (HEADER_SIZE as u64 + BODY_HEAD + max_transfer) as u32;
         let socket = Socket::new(stream, max_size, options.patience);
-        let server = introduce(&socket, options)?;
+        let Version { capabilities: server, minor, .. } = introduce(&socket, options)?;
         let link = Arc::new(Link {
             socket,
             requests: Requests::new(options.patience),
@@ -61,7 +62,7 @@ impl Connection {
             .name("vfio-user client".into())
             .spawn(move || receiving.receive_all())
             .map_err(|error| crate::listener::io_errno(&error))?;
-        Ok(Arc::new(Self { link, server }))
+        Ok(Arc::new(Self { link, server, minor }))
     }
 
     /// Sends a request and waits for its reply.
@@ -117,7 +118,7 @@ impl Drop for Connection {
     }
 }
 
-fn introduce(socket: &Socket, options: &ClientOptions) -> Result<Capabilities, Errno> {
+fn introduce(socket: &Socket, options: &ClientOptions) -> Result<Version, Errno> {
     let mut body = Vec::new();
     let said = Version { major: MAJOR, minor: MINOR, capabilities: options.capabilities.clone() };
     said.write(&mut body);
@@ -139,7 +140,7 @@ fn introduce(socket: &Socket, options: &ClientOptions) -> Result<Capabilities, E
     if answered.major != MAJOR || answered.minor > MINOR {
         return Err(Errno::EPROTONOSUPPORT);
     }
-    Ok(answered.capabilities)
+    Ok(answered)
 }
 
 impl Link {

@@ -80,6 +80,13 @@ impl RemoteDevice {
         &self.connection.server
     }
 
+    /// Returns the minor version that the server speaks. One of 0.0 may know nothing of region descriptors, features and
+    /// migration data, and be thrown off by a question about them.
+    #[must_use]
+    pub fn minor(&self) -> u16 {
+        self.connection.minor
+    }
+
     /// Sends a request and waits for the answer.
     ///
     /// # Errors

@@ -8,7 +8,8 @@ use vfio_uapi::vfio::region::VFIO_REGION_INFO_CAP_SPARSE_MMAP;
 pub(super) struct Mappable {
     /// Whose descriptor goes with the reply.
     pub(super) memory: Memory,
-    /// Where the region's first byte is, or would be, in the file.
+    /// Where the region's first byte is, or would be, in the file: added to an area's offset, wrapping as `mmap` callers
+    /// do, it gives the area's place.
     pub(super) offset: u64,
     /// Offset and size of each area; none: all of the region.
     areas: Vec<(u64, u64)>,
@@ -26,9 +27,9 @@ impl Mappable {
         });
         let first = areas.first()?;
         let memory = first.memory.clone();
-        let base = |area: &RegionMemory| (memory.fd_offset() + area.memory_offset).checked_sub(area.offset);
-        let offset = base(first)?;
-        areas.retain(|area| area.memory.same_object(&memory) && base(area) == Some(offset));
+        let base = |area: &RegionMemory| (memory.fd_offset() + area.memory_offset).wrapping_sub(area.offset);
+        let offset = base(first);
+        areas.retain(|area| area.memory.same_object(&memory) && base(area) == offset);
         let whole = areas.iter().any(|area| (area.offset, area.len) == (0, size));
         let areas =
             if whole { Vec::new() } else { areas.iter().map(|area| (area.offset, area.len)).collect() };
