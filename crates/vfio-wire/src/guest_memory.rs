@@ -19,8 +19,8 @@ use vfio_iommu::{
 use vfio_memory::{PAGE_SIZE, Prot};
 use vfio_uapi::Errno;
 
-use crate::requests::Requests;
-use crate::socket::Socket;
+use crate::message::Command;
+use crate::requests::Completion;
 use crate::turnstile::Turnstile;
 pub(crate) use dirty::{DirtyLog, bitmap_size};
 use files::{FileKey, Files};
@@ -28,8 +28,9 @@ use transfer::Transfer;
 
 /// Carries messages to the client, as long as it is there.
 pub(crate) trait Carrier: Send + Sync {
-    /// The connection's requests and its socket.
-    fn parts(&self) -> (&Requests, &Socket);
+    /// Sends a request; `done` runs with the reply, or with why there will be none. Writes of the client's that the device
+    /// has not answered are acknowledged first: see `server::late`.
+    fn submit(&self, command: Command, body: &[u8], done: Completion);
     /// Bytes that one message may carry.
     fn max_transfer(&self) -> usize;
 }

@@ -60,15 +60,26 @@ impl Requests {
         fds: &[BorrowedFd<'_>],
         done: Completion,
     ) {
-        let id = {
-            let mut pending = self.pending.lock();
-            if pending.ended || pending.by_id.len() >= MAX_PENDING {
-                let errno = if pending.ended { Errno::ENOTCONN } else { Errno::EAGAIN };
-                drop(pending);
-                return done(Err(errno));
-            }
-            pending.insert(command, done)
-        };
+        if let Some(id) = self.enter(command, done) {
+            self.send(socket, id, command, body, fds);
+        }
+    }
+
+    /// Waits for the reply to a request from now on, which [`send`](Self::send) has to follow. Where that cannot be, `done`
+    /// runs with the refusal.
+    pub(crate) fn enter(&self, command: u16, done: Completion) -> Option<u16> {
+        let mut pending = self.pending.lock();
+        if pending.ended || pending.by_id.len() >= MAX_PENDING {
+            let errno = if pending.ended { Errno::ENOTCONN } else { Errno::EAGAIN };
+            drop(pending);
+            done(Err(errno));
+            return None;
+        }
+        Some(pending.insert(command, done))
+    }
+
+    /// Sends a request that was entered.
+    pub(crate) fn send(&self, socket: &Socket, id: u16, command: u16, body: &[u8], fds: &[BorrowedFd<'_>]) {
         let message = Header::message(id, command, Kind::Request { no_reply: false }, body);
         if socket.send(&message, fds).is_err() {
             // The receiving thread will notice too, and end the others.
@@ -115,7 +126,7 @@ impl Requests {
         Ok(())
     }
 
-    /// Ends requests whose replies are overdue with `ETIMEDOUT`; returns when the next one will be.
+    /// Ends requests whose replies are overdue with `ETIMEDOUT`; returns since when the oldest of the others waits.
     pub(crate) fn expire(&self) -> Option<Instant> {
         let mut overdue = Vec::new();
         let next = {
@@ -126,7 +137,7 @@ impl Requests {
                 let done = waiting.map(|waiting| &mut waiting.done).filter(|done| done.is_some());
                 if let Some(done) = done {
                     if sent.elapsed() < self.patience {
-                        break Some(sent + self.patience);
+                        break Some(sent);
                     }
                     overdue.extend(done.take());
                 }
@@ -137,6 +148,11 @@ impl Requests {
             done(Err(Errno::ETIMEDOUT));
         }
         next
+    }
+
+    /// Returns when a request that was sent then is overdue.
+    pub(crate) fn overdue(&self, sent: Instant) -> Instant {
+        sent + self.patience
     }
 
     /// Tells whether a reply is being waited for.

@@ -19,6 +19,9 @@ use outbox::Outbox;
 /// Most descriptors that are taken beside one message.
 pub const MAX_FDS: usize = 16;
 
+/// How long waiting for a message may keep its caller from looking after what other threads have begun.
+const TICK: Duration = Duration::from_millis(500);
+
 /// A received message.
 #[derive(Debug)]
 pub struct Frame {
@@ -72,6 +75,8 @@ pub struct Socket {
     max_size: u32,
     /// How long a peer may take over one message.
     patience: Duration,
+    /// How long the system waits for bytes in one call.
+    tick: Duration,
     inbox: Mutex<Inbox>,
     outbox: Outbox,
 }
@@ -81,8 +86,10 @@ impl Socket {
     /// may take over one. The stream is a blocking one.
     #[must_use]
     pub fn new(stream: UnixStream, max_size: u32, patience: Duration) -> Self {
+        let tick = TICK.min(patience).max(Duration::from_millis(1));
+        stream.set_read_timeout(Some(tick)).expect("a stream socket takes a time that is not zero");
         let (inbox, outbox) = (Mutex::new(Inbox::new()), Outbox::new(stream, patience));
-        Self { max_size, patience, inbox, outbox }
+        Self { max_size, patience, tick, inbox, outbox }
     }
 
     /// Waits for the next message, however long it takes to begin.
@@ -103,10 +110,18 @@ impl Socket {
     /// See [`SocketError`]; [`SocketError::Stalled`] when none came.
     pub fn receive_within(&self, patience: Duration) -> Result<Frame, SocketError> {
         let deadline = Instant::now() + patience;
-        self.receive_by(Some(deadline), Some(deadline))?.ok_or(SocketError::Stalled)
+        loop {
+            if let Some(frame) = self.receive_by(Some(deadline), Some(deadline))? {
+                return Ok(frame);
+            }
+            if Instant::now() >= deadline {
+                return Err(SocketError::Stalled);
+            }
+        }
     }
 
-    /// Waits for the next message; none, if it has not begun by the deadline.
+    /// Waits for the next message; none, if it has not begun by the deadline. Comes back without one every now and then,
+    /// so that the caller sees to deadlines that arose meanwhile.
     ///
     /// # Errors
     /// See [`SocketError`]; none can be recovered from.
@@ -129,15 +144,20 @@ impl Socket {
                 end.get_or_insert_with(|| Instant::now() + self.patience);
             }
             let deadline = if begun { end } else { begin };
+            // Mostly one call receives a message; only what ends soon is worth another.
+            let soon = deadline.is_some_and(|at| at < Instant::now() + self.tick);
             let mut flags = RecvFlags::empty();
-            if deadline.is_some() {
+            if soon {
                 if !poll_until(self.outbox.stream(), PollFlags::IN, deadline)? {
                     return if begun { Err(SocketError::Stalled) } else { Ok(None) };
                 }
                 flags |= RecvFlags::DONTWAIT;
             }
-            if inbox.fetch(self.outbox.stream(), flags, self.max_size)? == Fetched::End {
-                return Err(if begun { SocketError::Cut } else { SocketError::Closed });
+            match inbox.fetch(self.outbox.stream(), flags, self.max_size)? {
+                Fetched::End if begun => return Err(SocketError::Cut),
+                Fetched::End => return Err(SocketError::Closed),
+                Fetched::Nothing if !begun && !soon => return Ok(None),
+                Fetched::Nothing | Fetched::Some => {}
             }
         }
     }

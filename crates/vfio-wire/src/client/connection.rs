@@ -146,7 +146,7 @@ fn introduce(socket: &Socket, options: &ClientOptions) -> Result<Version, Errno>
 impl Link {
     fn receive_all(&self) {
         let reason = loop {
-            let overdue = self.requests.expire();
+            let overdue = self.requests.expire().map(|sent| self.requests.overdue(sent));
             let frame = match self.socket.receive_before(overdue) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => continue,

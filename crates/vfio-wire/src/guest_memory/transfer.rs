@@ -47,12 +47,9 @@ impl Transfer {
         let head = DmaCopy { iova: self.iova + at as u64, count: count as u64 };
         let mut body = Vec::with_capacity(DmaCopy::SIZE);
         head.write(&mut body);
-        let (requests, socket) = carrier.parts();
-        requests.submit(
-            socket,
-            Command::DmaRead as u16,
+        carrier.submit(
+            Command::DmaRead,
             &body,
-            &[],
             Box::new(move |answer| {
                 self.turnstile.leave(count);
                 let frame = match answer {
@@ -82,12 +79,9 @@ impl Transfer {
         let mut body = Vec::with_capacity(DmaCopy::SIZE + count);
         DmaCopy { iova: self.iova + at as u64, count: count as u64 }.write(&mut body);
         body.extend_from_slice(&data[at..at + count]);
-        let (requests, socket) = carrier.parts();
-        requests.submit(
-            socket,
-            Command::DmaWrite as u16,
+        carrier.submit(
+            Command::DmaWrite,
             &body,
-            &[],
             Box::new(move |answer| match answer {
                 Ok(_) => self.write_on(data, at + count, done),
                 Err(errno) => done(Err(self.fault(at, Access::Write, reason(errno)))),

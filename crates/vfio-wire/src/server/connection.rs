@@ -14,7 +14,7 @@ use super::{EventSink, ServerEvent, ServerOptions};
 use crate::guest_memory::{Carrier, GuestMemory};
 use crate::listener::Peer;
 use crate::message::{Command, HEADER_SIZE, Header, Kind};
-use crate::requests::Requests;
+use crate::requests::{Completion, Requests};
 use crate::socket::{Frame, MAX_FDS, Socket, SocketError};
 use crate::version::{Capabilities, MAJOR, Version};
 
@@ -128,7 +128,9 @@ impl Connection {
     /// Serves messages; returns why there are no more.
     fn receive_all(self: &Arc<Self>) -> String {
         loop {
-            let overdue = [self.requests.expire(), self.late.expire()].into_iter().flatten().min();
+            let asked = self.requests.expire();
+            let ours = asked.map(|sent| self.requests.overdue(sent));
+            let overdue = [ours, self.late.expire(asked)].into_iter().flatten().min();
             let frame = match self.socket.receive_before(overdue) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => continue,
@@ -198,8 +200,11 @@ impl Connection {
 }
 
 impl Carrier for Connection {
-    fn parts(&self) -> (&Requests, &Socket) {
-        (&self.requests, &self.socket)
+    fn submit(&self, command: Command, body: &[u8], done: Completion) {
+        let Some(id) = self.requests.enter(command as u16, done) else { return };
+        // The client may not answer before it has what it waits for itself.
+        self.late.acknowledge_writes();
+        self.requests.send(&self.socket, id, command as u16, body, &[]);
     }
 
     /// What both sides take.

@@ -2,6 +2,11 @@
 //!
 //! A client gives a late answer up and takes the next one for it, so an answer in time, even a refusal, is what
 //! keeps a connection alive.
+//!
+//! A client may also be unable to answer us while it waits for an answer of ours: QEMU holds a lock meanwhile that it
+//! needs to serve `DMA_READ` and `DMA_WRITE`. So no write is left unanswered while a request of ours is under way: it is
+//! acknowledged, as a bus posts it, and what the device comes to say of it concerns nobody. A read cannot be answered
+//! without its data: one that is not answered while the client does not answer us either is refused with `EDEADLK`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +18,11 @@ use vfio_uapi::Errno;
 
 use super::connection::{Connection, ReplyTo};
 use super::dispatch::Answer;
+use crate::message::{RegionAccess, put_u64};
+use crate::requests::Requests;
+
+/// How long a read and a request of ours may wait at the same time before they are taken to wait for each other.
+const DEADLOCK: Duration = Duration::from_secs(1);
 
 /// A request under way: it is answered once, and counted until nobody can answer it any more.
 pub(super) struct Pending(Arc<Unanswered>);
@@ -61,10 +71,46 @@ impl Drop for Unanswered {
 /// A request that may be answered later.
 pub(super) struct Watched(Weak<Unanswered>);
 
+/// What a late request is owed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Owed {
+    /// Data.
+    Data,
+    /// Word that this was written.
+    Write(RegionAccess),
+    /// Word that so many writes were done.
+    Writes(u64),
+}
+
+impl Owed {
+    /// The answer, where it is known beforehand.
+    fn answer(self) -> Option<Answer> {
+        let mut body = Vec::with_capacity(RegionAccess::SIZE);
+        match self {
+            Self::Data => return None,
+            Self::Write(access) => access.write(&mut body),
+            Self::Writes(count) => put_u64(&mut body, count),
+        }
+        Some(Answer::body(body))
+    }
+}
+
 /// The requests that were not answered at once, oldest first.
 pub(super) struct Late {
     limit: Duration,
-    queue: Mutex<VecDeque<(Instant, Watched)>>,
+    queue: Mutex<VecDeque<Entry>>,
+}
+
+struct Entry {
+    since: Instant,
+    request: Weak<Unanswered>,
+    owed: Owed,
+}
+
+impl Entry {
+    fn unanswered(&self) -> Option<Arc<Unanswered>> {
+        self.request.upgrade().filter(|request| !request.answered.load(Ordering::Acquire))
+    }
 }
 
 impl Late {
@@ -73,29 +119,54 @@ impl Late {
     }
 
     /// Takes a request that was handed to the device; one that is answered already is forgotten.
-    pub(super) fn add(&self, watched: Watched) {
-        if watched.0.strong_count() != 0 {
-            self.queue.lock().push_back((Instant::now() + self.limit, watched));
+    pub(super) fn add(&self, Watched(request): Watched, owed: Owed, ours: &Requests) {
+        if request.strong_count() == 0 {
+            return;
+        }
+        self.queue.lock().push_back(Entry { since: Instant::now(), request, owed });
+        // In this order: whoever sends enters its request first and then looks into the queue.
+        if ours.waiting() {
+            self.acknowledge_writes();
         }
     }
 
-    /// Answers those whose time is up; returns when the next one's will be.
-    pub(super) fn expire(&self) -> Option<Instant> {
+    /// Answers all writes that the device has not.
+    pub(super) fn acknowledge_writes(&self) {
+        let mut owing = Vec::new();
+        self.queue.lock().retain(|entry| {
+            let Some(answer) = entry.owed.answer() else { return true };
+            owing.extend(entry.unanswered().map(|request| (request, answer)));
+            false
+        });
+        for (request, answer) in owing {
+            request.answer(Ok(answer));
+        }
+    }
+
+    /// Answers those whose time is up; returns when the next one's will be. A request of ours has been waiting since
+    /// `asked`.
+    pub(super) fn expire(&self, asked: Option<Instant>) -> Option<Instant> {
         let mut overdue = Vec::new();
         let next = {
             let mut queue = self.queue.lock();
             loop {
-                let Some((until, watched)) = queue.front() else { break None };
-                let waiting = watched.0.upgrade().filter(|waiting| !waiting.answered.load(Ordering::Acquire));
-                if waiting.is_some() && *until > Instant::now() {
-                    break Some(*until);
+                let Some(entry) = queue.front() else { break None };
+                if let Some(request) = entry.unanswered() {
+                    let limit = entry.since + self.limit;
+                    let (until, errno) = match asked.map(|asked| asked.max(entry.since) + DEADLOCK) {
+                        Some(deadlock) if deadlock < limit => (deadlock, Errno::EDEADLK),
+                        _ => (limit, Errno::ETIMEDOUT),
+                    };
+                    if until > Instant::now() {
+                        break Some(until);
+                    }
+                    overdue.push((request, errno));
                 }
-                overdue.extend(waiting);
                 queue.pop_front();
             }
         };
-        for waiting in overdue {
-            waiting.answer(Err(Errno::ETIMEDOUT));
+        for (request, errno) in overdue {
+            request.answer(Err(errno));
         }
         next
     }

@@ -8,7 +8,7 @@ use vfio_uapi::Errno;
 
 use super::connection::Connection;
 use super::dispatch::Answer;
-use super::late::Pending;
+use super::late::{Owed, Pending};
 use crate::message::{MultiWrite, RegionAccess};
 
 /// Sizes of regions, asked once a connection: they do not change while a device is open.
@@ -70,7 +70,7 @@ impl Connection {
             }));
         });
         self.device.submit_read(region, offset, count as usize, done);
-        self.late.add(watched);
+        self.late.add(watched, Owed::Data, &self.requests);
     }
 
     pub(super) fn region_write(self: &Arc<Self>, pending: Pending, body: &[u8]) {
@@ -95,7 +95,7 @@ impl Connection {
             }));
         });
         self.device.submit_write(access.region, access.offset, data.to_vec(), done);
-        self.late.add(watched);
+        self.late.add(watched, Owed::Write(access), &self.requests);
     }
 
     /// Writes one after the other; the reply counts those that were done.
@@ -106,9 +106,9 @@ impl Connection {
         if writes.iter().any(|write| write.access.count > 8 || self.check(write.access).is_err()) {
             return pending.answer(Err(Errno::EINVAL));
         }
-        let watched = pending.watch();
+        let (watched, count) = (pending.watch(), writes.len() as u64);
         self.write_next(pending, Arc::from(writes), 0);
-        self.late.add(watched);
+        self.late.add(watched, Owed::Writes(count), &self.requests);
     }
 
     fn write_next(self: &Arc<Self>, pending: Pending, writes: Arc<[MultiWrite]>, at: usize) {
