@@ -1,6 +1,8 @@
 //! What the tests share: folders of their own, a device with memory and DMA, a client that says what it is told to.
 #![expect(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod card;
+
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
