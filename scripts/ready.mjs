@@ -20,6 +20,7 @@ const STEPS = [
   ['main job', ['start', '-s']],
   ['examples', ['run', '-s', 'examples']],
   ['conformance', ['run', '-s', 'conformance']],
+  ['fuzz', ['run', '-s', 'fuzz', '--', 'wire', '--seconds', '60']],
   ['guest', ['run', '-s', 'guest', '--', 'all']],
 ]
 
