@@ -16,6 +16,19 @@ export { HostProcess, type MapOptions, type ProcessOptions } from './host/proces
 export { SoftwareHost, type IommuOptions, type SoftwareHostOptions } from './host/software-host.ts'
 export type { MachineKind } from './host/machine-kind.ts'
 
+export { hostFromTopology } from './topology/machine.ts'
+export {
+  DEFAULT_TOPOLOGY,
+  type Quantity,
+  type Topology,
+  type TopologyBridge,
+  type TopologyDriver,
+  type TopologyFunction,
+  type TopologyIommu,
+  type TopologyModel,
+  type TopologyParent,
+} from './topology/topology.ts'
+
 export type { GuestTableOptions } from './host/guest-tables.ts'
 export { Endpoint } from './spapr/endpoint.ts'
 export { GuestTceTable, H_PARAMETER, H_SUCCESS, H_TOO_HARD, type GuestTableGeometry } from './spapr/guest-tce-table.ts'

@@ -16,6 +16,7 @@ pub(super) const RESERVED: &[(&str, &str)] = &[
 /// neighbours in a row do not import each other.
 pub(super) const LAYERS: &[&[&str]] = &[
     &["index"],
+    &["topology"],
     &["host"],
     &["kvm", "mdev", "iommufd", "spapr", "type1", "pci", "files", "user"],
     &["group"],
@@ -33,4 +34,4 @@ pub(super) const APART: &[(&str, &[&str])] =
     &[("drivers", &["mdev", "device", "shape", "errors", "uapi"]), ("cli", &["index"])];
 
 /// Which modules may import a folder that stands apart.
-pub(super) const USERS_OF_APART: &[(&str, &[&str])] = &[("drivers", &["index"]), ("cli", &[])];
+pub(super) const USERS_OF_APART: &[(&str, &[&str])] = &[("drivers", &["index", "topology"]), ("cli", &[])];
