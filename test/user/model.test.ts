@@ -11,7 +11,7 @@ import {
   type VfioDeviceOps,
 } from '../../ts/index.ts'
 import { outcome } from '../outcome.ts'
-import { Folder, refusal, until } from './parts.ts'
+import { Folder, message, RawClient, refusal, until } from './parts.ts'
 
 /** Adds 1 to the 32-bit word whose address is written to offset 0, then sends message 0. */
 class Adder extends PciModel {
@@ -95,6 +95,42 @@ describe('a PCI model in TypeScript, served', () => {
     expect(await refusal(model.work ?? Promise.resolve())).toBe('EFAULT')
     await device.unmapDmaAsync({ iova: 0x1_0000_0000n, length: 8192 })
     expect(await refusal(model.dma.readAsync(0x1_0000_1000n, 4))).toBe('EFAULT')
+  })
+
+  it('may await memory in a write, where the client waits for its own answer first', async () => {
+    using folder = new Folder()
+    const words: number[] = []
+    const ops = plain({
+      openDevice: (view) => (dma = view),
+      write: async (_region, _offset, from) => {
+        const bytes = (await dma?.readAsync(0x1000n, 4)) ?? new Uint8Array(4)
+        words.push(new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true))
+        return from.byteLength
+      },
+    })
+    let dma: DmaAccess | undefined
+    await using server = await serve(ops, { path: folder.socket() })
+    using client = await RawClient.introduced(server.path)
+    const map = new DataView(new ArrayBuffer(32))
+    map.setUint32(0, 32, true)
+    map.setUint32(4, 3, true)
+    map.setBigUint64(16, 0x1000n, true)
+    map.setBigUint64(24, 4096n, true)
+    client.write(message(2, 2, new Uint8Array(map.buffer)))
+    expect((await client.reply()).errno).toBe(0)
+    // 4 bytes to offset 0 of region 0.
+    client.write(message(3, 10, Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4)))
+    // As QEMU does, it serves its memory when it has its answer, whichever came first.
+    const said = [await client.reply(), await client.reply()]
+    expect(said.map(({ command, flags }) => [command, flags]).toSorted((a, b) => a[0]! - b[0]!)).toEqual([
+      [10, 1],
+      [11, 0],
+    ])
+    const asked = said.find(({ command }) => command === 11)
+    const data = Buffer.concat([asked?.body ?? Buffer.alloc(0), Uint8Array.of(0xef, 0xbe, 0, 0)])
+    client.write(message(asked?.id ?? 0, 11, data, 1))
+    await until(() => words.length > 0, 'the word')
+    expect(words).toEqual([0xbeef])
   })
 
   it('fails the access alone that it throws in', async () => {

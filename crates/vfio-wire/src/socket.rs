@@ -178,6 +178,14 @@ impl Socket {
         self.outbox.wait_for_room()
     }
 
+    /// Tells whether the peer has closed the connection, whatever of it was not received yet.
+    #[must_use]
+    pub fn has_hung_up(&self) -> bool {
+        let mut fds = [PollFd::new(self.outbox.stream(), PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)).is_ok_and(|count| count > 0)
+    }
+
     /// Ends the connection: receivers and senders of both sides notice.
     pub fn shut_down(&self) {
         // A socket that is not connected any more is what was wanted.

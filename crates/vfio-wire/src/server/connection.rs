@@ -156,7 +156,7 @@ impl Connection {
         match header.kind {
             Kind::Reply { .. } => self.requests.complete(frame).map_err(|_| "a reply that nobody waits for"),
             Kind::Request { no_reply } => {
-                self.flow.admit(&self.requests, super::flow::cost(&frame))?;
+                self.flow.admit(&self.requests, &self.socket, super::flow::cost(&frame))?;
                 self.dispatch(ReplyTo { id: header.id, command: header.command, no_reply }, frame);
                 Ok(())
             }

@@ -6,7 +6,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::message::{Command, RegionAccess};
 use crate::requests::Requests;
-use crate::socket::Frame;
+use crate::socket::{Frame, Socket};
 
 /// Requests under way, and bytes, from which on the next one waits, as long as nothing of ours waits for the client.
 const PLENTY: usize = 256;
@@ -16,7 +16,7 @@ const TOO_MANY: usize = 16_384;
 const TOO_MUCH: usize = 64 << 20;
 /// How long a device may leave `PLENTY` requests unanswered.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// While waiting, how often to look whether a request of ours is under way.
+/// While waiting, how often to look whether a request of ours is under way, and the client still there.
 const GLANCE: Duration = Duration::from_millis(5);
 
 /// Counts what is under way.
@@ -37,7 +37,7 @@ impl Flow {
     ///
     /// While a request of ours waits for the client's reply there is no waiting, because that reply comes through the
     /// same thread: then only the outer bound holds.
-    pub(super) fn admit(&self, ours: &Requests, bytes: usize) -> Result<(), &'static str> {
+    pub(super) fn admit(&self, ours: &Requests, socket: &Socket, bytes: usize) -> Result<(), &'static str> {
         let until = Instant::now() + PATIENCE;
         let mut state = self.state.lock();
         while state.requests > 0
@@ -45,6 +45,9 @@ impl Flow {
             && !ours.waiting()
         {
             self.finished.wait_for(&mut state, GLANCE);
+            if socket.has_hung_up() {
+                return Err("the peer closed the connection");
+            }
             if Instant::now() > until {
                 return Err("the device does not answer");
             }
