@@ -1,5 +1,5 @@
 /**
- * Builds the native addon and puts it where `ts/native/load.ts` looks: `native/vfio.<target>.node`.
+ * Builds the native addon and puts it where `ts/native/binary.ts` looks: `native/vfio.<target>.node`.
  *
  * node scripts/build-native.mjs [--debug]      --debug: quick to build, slow to run
  *
@@ -9,6 +9,7 @@ import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { addonName, hostTarget, libraryName, rustFlags } from './targets.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const debug = process.argv.includes('--debug')
@@ -20,20 +21,22 @@ const cargo = run('cargo', ['build', '-p', 'vfio-napi', ...flags])
 if (cargo.error) fail(`cargo does not start (${cargo.error.message}); install a Rust toolchain: https://rustup.rs`)
 if (cargo.status !== 0) fail('cargo build failed, see above')
 
-const built = join(targetDirectory(), debug ? 'debug' : 'release', libraryName())
-const wanted = join(root, 'native', `vfio.${target()}.node`)
+const built = join(targetDirectory(), debug ? 'debug' : 'release', libraryName(process.platform))
+const wanted = join(root, 'native', addonName(hostTarget()))
 if (same(built, wanted)) {
-  console.error(`native/vfio.${target()}.node is up to date`)
+  console.error(`native/${addonName(hostTarget())} is up to date`)
 } else {
   // A new file under the old name: a process that has the old one loaded keeps it.
   mkdirSync(join(root, 'native'), { recursive: true })
   copyFileSync(built, `${wanted}.new`)
   renameSync(`${wanted}.new`, wanted)
-  console.error(`native/vfio.${target()}.node built in ${((Date.now() - began) / 1000).toFixed(1)} s`)
+  console.error(`native/${addonName(hostTarget())} built in ${((Date.now() - began) / 1000).toFixed(1)} s`)
 }
 
 function run(command, args) {
-  return spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+  const told = rustFlags(hostTarget())
+  const env = told === '' ? process.env : { ...process.env, RUSTFLAGS: told }
+  return spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env })
 }
 
 function targetDirectory() {
@@ -41,21 +44,6 @@ function targetDirectory() {
   const answer = spawnSync('cargo', args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 26 })
   if (answer.status !== 0) fail(`cargo metadata failed: ${answer.stderr}`)
   return JSON.parse(answer.stdout).target_directory
-}
-
-function libraryName() {
-  if (process.platform === 'win32') return 'vfio_napi.dll'
-  return process.platform === 'darwin' ? 'libvfio_napi.dylib' : 'libvfio_napi.so'
-}
-
-/** As `target()` of `ts/native/target.ts`. */
-function target() {
-  const { platform, arch } = process
-  if (platform === 'linux') {
-    const gnu = process.report.getReport().header.glibcVersionRuntime !== undefined
-    return `linux-${arch}-${gnu ? 'gnu' : 'musl'}`
-  }
-  return platform === 'win32' ? `win32-${arch}-msvc` : `${platform}-${arch}`
 }
 
 function same(left, right) {

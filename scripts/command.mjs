@@ -16,9 +16,14 @@ export function fail(reason) {
   process.exit(1)
 }
 
-/** Runs a command and returns its exit code; its output goes to stderr, or where `stdio` says. */
-export function run(command, args, { stdio = ['ignore', process.stderr, process.stderr], env = {} } = {}) {
-  const done = spawnSync(command, args, { cwd: root, stdio, env: { ...process.env, ...env } })
+/**
+ * Runs a command and returns its exit code; its output goes to stderr, or where `stdio` says. A command that is not
+ * installed ends the script, or with `missing: 'ignore'` counts as failed.
+ */
+export function run(command, args, options = {}) {
+  const { stdio = ['ignore', process.stderr, process.stderr], env = {}, cwd = root, missing } = options
+  const done = spawnSync(command, args, { cwd, stdio, env: { ...process.env, ...env } })
+  if (done.error?.code === 'ENOENT' && missing === 'ignore') return 127
   if (done.error?.code === 'ENOENT')
     fail(`${command} is not installed; ${REMEDY[command] ?? 'install it and try again'}`)
   if (done.error) fail(`${command}: ${done.error.message}`)
@@ -37,4 +42,4 @@ export function npm(args, options) {
   return run(process.platform === 'win32' ? 'npm.cmd' : 'npm', args, options)
 }
 
-const REMEDY = { cargo: 'install a Rust toolchain: https://rustup.rs' }
+const REMEDY = { cargo: 'install a Rust toolchain: https://rustup.rs', python3: 'install Python 3 with pip' }

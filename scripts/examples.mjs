@@ -1,14 +1,17 @@
 /**
- * `npm run examples`: runs every example but the main job (`npm start`) to its end.
+ * `npm run examples`: runs every example to its end, but the main job (`npm start`) and those that serve until they are
+ * told to stop (`npm run guest`).
  */
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from './build.mjs'
 import { node, root, say } from './command.mjs'
 
+const SERVERS = ['serve-to-qemu.ts']
+
 build()
 const names = readdirSync(join(root, 'examples'))
-  .filter((file) => file.endsWith('.ts') && file !== 'main.ts')
+  .filter((file) => file.endsWith('.ts') && !SERVERS.includes(file))
   .map((file) => file.slice(0, -'.ts'.length))
 const failed = names.filter((name) => {
   say(`\n── examples/${name}.ts`)

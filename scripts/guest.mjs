@@ -17,8 +17,14 @@ import { fail, root, run, say } from './command.mjs'
 const GUEST = join(root, 'test', 'guest')
 const CLI = join(root, 'dist', 'cli', 'main.js')
 
-/** Scenes: what is served, and how the guest is booted. Each boot is another client of the same server. */
+/** Scenes: what is served, by `vfio serve` or by a program, and how the guest is booted. Each boot is another client of the same server. */
 const SCENES = {
+  doorbell: {
+    type: 'examples/serve-to-qemu',
+    program: join(root, 'build', 'examples', 'serve-to-qemu.js'),
+    script: 'doorbell-check.sh',
+    boots: [{ name: 'a model in TypeScript', options: ['--append', 'memmap=64K$0x8000000'] }],
+  },
   mtty: {
     type: 'mtty-2',
     script: 'mtty-check.sh',
@@ -61,7 +67,8 @@ process.exitCode = failed === 0 && passed > 0 ? 0 : 1
 async function play(scene) {
   const folder = mkdtempSync(join(tmpdir(), 'vfio-guest-'))
   const socket = join(folder, 'device.sock')
-  const server = spawn(process.execPath, [CLI, 'serve', scene.type, '--socket', socket], {
+  const command = scene.program === undefined ? [CLI, 'serve', scene.type, '--socket', socket] : [scene.program, socket]
+  const server = spawn(process.execPath, command, {
     stdio: ['ignore', 'inherit', 'inherit'],
   })
   const ended = once(server, 'exit')

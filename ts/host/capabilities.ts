@@ -1,6 +1,7 @@
 /** What this installation can do, and why it cannot do the rest. */
 import { addon } from '../native/load.ts'
 import { target } from '../native/target.ts'
+import { NO_VFIO_USER } from '../native/vfio-user.ts'
 
 /** Whether something is there, and if not, why. */
 export interface Availability {
@@ -53,7 +54,7 @@ export function capabilities(): BackendCapabilities {
     iommufd: native,
     kvm: native,
     spapr: native,
-    vfioUser: process.platform === 'win32' ? { available: false, reason: 'it needs UNIX sockets' } : native,
+    vfioUser: process.platform === 'linux' ? native : { available: false, reason: NO_VFIO_USER },
     linux: missing,
   }
 }

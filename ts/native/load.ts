@@ -1,14 +1,14 @@
 /**
- * Loads the native addon, at first use, and says what to do where that fails.
+ * Makes the native addon's classes, at first use.
  *
  * Importing this module never fails and never loads anything; {@link addon} does.
  */
-import { createRequire } from 'node:module'
 import { isMainThread } from 'node:worker_threads'
 import { AddressSpaceHandle } from './address-space.ts'
 import type { Addon, NativeLimits, NativePciFunction, NativeVfioPciOptions } from './addon.ts'
 import type { Binding } from './binding.ts'
 import type { IommufdBinding } from './binding-iommufd.ts'
+import { loadBinary } from './binary.ts'
 import { dmaClass } from './dma.ts'
 import { eventFdClass } from './event-fd.ts'
 import { iommufdClasses } from './iommufd.ts'
@@ -16,7 +16,6 @@ import { memoryClass } from './memory.ts'
 import { pciFunctionClass } from './pci-function.ts'
 import { connector } from './remote.ts'
 import { serverClass } from './server.ts'
-import { target } from './target.ts'
 import { Type1Handle } from './type1.ts'
 import { VfioPciHandle } from './vfio-pci.ts'
 import { spaprClasses } from './spapr.ts'
@@ -30,7 +29,7 @@ let loaded: (Addon & SpaprAddon) | undefined
  * @throws {Error} ERR_VFIO_ADDON there is none for this system, or it does not load; the message says what was tried
  */
 export function addon(): Addon & SpaprAddon {
-  loaded ??= makeAddon(load())
+  loaded ??= makeAddon(loadBinary())
   return loaded
 }
 
@@ -69,34 +68,4 @@ function makeAddon(binding: Binding): Addon & SpaprAddon {
 function wasmBufferGetter(): (() => unknown) | undefined {
   const wasm = (globalThis as { WebAssembly?: { Memory: { prototype: object } } }).WebAssembly
   return wasm && Object.getOwnPropertyDescriptor(wasm.Memory.prototype, 'buffer')?.get
-}
-
-/** Where the addon may be: beside the sources of this package, or in the package of its target. */
-function candidates(name: string): string[] {
-  return [`../../native/vfio.${name}.node`, `vfio-${name}`]
-}
-
-/**
- * Loads the `.node` file with `require`, which the tests replace.
- * @throws {Error} ERR_VFIO_ADDON with the target looked for, what was tried, what the loader said, and what to do
- */
-export function load(require: (id: string) => unknown = createRequire(import.meta.url)): Binding {
-  const name = target()
-  const words: string[] = []
-  for (const candidate of candidates(name)) {
-    try {
-      // The copy has its functions in fields, where the loader's object looks each call up by name.
-      return { ...(require(candidate) as Binding) }
-    } catch (error) {
-      const [said] = String((error as Error | null)?.message ?? error).split('\n', 1)
-      words.push(`  ${candidate}: ${said}`)
-    }
-  }
-  const message = [
-    `The native part of vfio does not load on ${name} (Node ${process.version}). Tried:`,
-    ...words,
-    `In a clone, build it with "npm run build:native" (needs a Rust toolchain).`,
-    `As a dependency, reinstall without --omit=optional, so that npm fetches vfio-${name}.`,
-  ].join('\n')
-  throw Object.assign(new Error(message), { code: 'ERR_VFIO_ADDON' })
 }

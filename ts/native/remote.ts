@@ -17,6 +17,7 @@ import { EventFdHandle } from './event-fd.ts'
 import { MemoryHandle } from './memory.ts'
 import { RegionMappingHandle } from './region-mapping.ts'
 import { irqRequest } from './vfio-pci.ts'
+import { hasVfioUser, noVfioUser } from './vfio-user.ts'
 
 class RemoteHandle implements NativeRemoteDevice {
   readonly #raw: Binding
@@ -153,6 +154,7 @@ function loanOf({ iova, memory, offset, length, access, byMessage }: NativeLoan)
 /** Connects through `raw`. */
 export function connector(raw: Binding): NativeConnect {
   return async (path, patience) => {
+    if (!hasVfioUser(raw)) throw noVfioUser('vfio_user_connect')
     return new RemoteHandle(raw, await raw.connectDevice(text(path, 'path'), u32(patience, 'patience')))
   }
 }

@@ -13,6 +13,7 @@ import { DmaHandle } from './dma.ts'
 import { EventFdHandle } from './event-fd.ts'
 import { MemoryHandle } from './memory.ts'
 import { VfioPciHandle } from './vfio-pci.ts'
+import { hasVfioUser, noVfioUser } from './vfio-user.ts'
 
 class ServerHandle implements NativeServer {
   readonly #raw: Binding
@@ -60,6 +61,7 @@ class ServerHandle implements NativeServer {
 export function serverClass(raw: Binding): NativeServerClass {
   return {
     start: (path, settings, wake, native) => {
+      if (!hasVfioUser(raw)) throw noVfioUser('vfio_user_serve')
       const handle = native === undefined ? undefined : VfioPciHandle.handleOf(native, 'native')
       return new ServerHandle(raw, raw.NativeServer.start(path, settings, wake, handle))
     },

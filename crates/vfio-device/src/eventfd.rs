@@ -47,6 +47,7 @@ struct Inner {
     /// Somebody outside this module may write to the counter.
     exported: AtomicBool,
     /// Number under which outside writers are watched; 0 while they are not.
+    #[cfg(target_os = "linux")]
     watched_as: AtomicU64,
     next_id: AtomicU64,
     subscribers: Mutex<Vec<(u64, Callback)>>,
@@ -85,6 +86,7 @@ impl EventFd {
         Self(Arc::new(Inner {
             counter,
             exported: AtomicBool::new(exported),
+            #[cfg(target_os = "linux")]
             watched_as: AtomicU64::new(0),
             next_id: AtomicU64::new(0),
             subscribers: Mutex::new(Vec::new()),

@@ -37,6 +37,10 @@ struct Object {
 }
 
 enum Backing {
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(dead_code, reason = "keeps the pages; only their file is asked for")
+    )]
     Mapping(Mapping),
     #[cfg(target_os = "linux")]
     File(FileWindow),

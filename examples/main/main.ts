@@ -9,7 +9,7 @@ import { assignDevice } from './assign-device.ts'
 import { dmaFigures } from './dma-figures.ts'
 import { mttyStory } from './mdev-mtty.ts'
 
-const file = process.argv[2] ?? fileURLToPath(new URL('../../README.md', import.meta.url))
+const file = process.argv[2] ?? fileURLToPath(new URL('../../../README.md', import.meta.url))
 
 try {
   accessSync(file, constants.R_OK)

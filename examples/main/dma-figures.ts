@@ -5,7 +5,7 @@
  * Ratios are worth more than nanoseconds: contenders take turns, and each ratio is the median over the rounds of one run.
  * `memcpy` is `Uint8Array.set` from one array to another, the copy that JavaScript has.
  *
- *     node build/examples/dma-figures.js [--json]
+ *     node build/examples/main/dma-figures.js [--json]
  */
 import { pathToFileURL } from 'node:url'
 import {
