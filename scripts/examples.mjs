@@ -7,11 +7,11 @@ import { join } from 'node:path'
 import { build } from './build.mjs'
 import { node, root, say } from './command.mjs'
 
-const SERVERS = ['serve-to-qemu.ts']
+const SERVERS = new Set(['serve-to-qemu.ts'])
 
 build()
 const names = readdirSync(join(root, 'examples'))
-  .filter((file) => file.endsWith('.ts') && !SERVERS.includes(file))
+  .filter((file) => file.endsWith('.ts') && !SERVERS.has(file))
   .map((file) => file.slice(0, -'.ts'.length))
 const failed = names.filter((name) => {
   say(`\n── examples/${name}.ts`)

@@ -103,7 +103,7 @@ function checkBinary(binary, target) {
 function packFacade() {
   install()
   buildTs()
-  const { scripts, devDependencies, ...rest } = manifest
+  const { scripts: _scripts, devDependencies: _tools, ...rest } = manifest
   const there = Object.keys(TARGETS).filter((target) => existsSync(join(OUTPUT, tarball(packageName(target)))))
   if (there.length === 0) fail('there is no package with a binary in build/packages: run "npm run pack"')
   const contents = facadeFiles()
