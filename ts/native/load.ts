@@ -11,6 +11,7 @@ import type { IommufdBinding } from './binding-iommufd.ts'
 import { loadBinary } from './binary.ts'
 import { dmaClass } from './dma.ts'
 import { eventFdClass } from './event-fd.ts'
+import { fuseAddon, type FuseAddon, type FuseBinding } from './fuse.ts'
 import { iommufdClasses } from './iommufd.ts'
 import { memoryClass } from './memory.ts'
 import { pciFunctionClass } from './pci-function.ts'
@@ -22,18 +23,18 @@ import { spaprClasses } from './spapr.ts'
 import type { SpaprAddon } from './spapr-addon.ts'
 import type { SpaprBinding } from './spapr-binding.ts'
 
-let loaded: (Addon & SpaprAddon) | undefined
+let loaded: (Addon & SpaprAddon & FuseAddon) | undefined
 
 /**
  * The native addon.
  * @throws {Error} ERR_VFIO_ADDON there is none for this system, or it does not load; the message says what was tried
  */
-export function addon(): Addon & SpaprAddon {
+export function addon(): Addon & SpaprAddon & FuseAddon {
   loaded ??= makeAddon(loadBinary())
   return loaded
 }
 
-function makeAddon(binding: Binding): Addon & SpaprAddon {
+function makeAddon(binding: Binding): Addon & SpaprAddon & FuseAddon {
   binding.enterRealm(wasmBufferGetter(), isMainThread)
   return {
     version: binding.addonVersion(),
@@ -44,6 +45,7 @@ function makeAddon(binding: Binding): Addon & SpaprAddon {
       }
     },
     ...spaprClasses(binding as SpaprBinding),
+    ...fuseAddon(binding as FuseBinding),
     NativeType1: class extends Type1Handle {
       constructor(v2: boolean, entryLimit: number) {
         super(binding, v2, entryLimit)

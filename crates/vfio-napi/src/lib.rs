@@ -17,6 +17,8 @@ mod event_fd;
 mod fault_log;
 #[cfg(unix)]
 mod fd;
+#[cfg(target_os = "linux")]
+mod fuse;
 mod handles;
 mod ioas;
 mod js;

@@ -2,7 +2,7 @@
 
 /// Crates from the top down; a crate may depend on those below it.
 pub(super) const CRATES: &[&str] =
-    &["vfio-napi", "vfio-wire", "vfio-device", "vfio-iommu", "vfio-memory", "vfio-uapi"];
+    &["vfio-napi", "vfio-fuse", "vfio-wire", "vfio-device", "vfio-iommu", "vfio-memory", "vfio-uapi"];
 
 /// External crates that only one crate may name.
 pub(super) const RESERVED: &[(&str, &str)] = &[
@@ -18,11 +18,11 @@ pub(super) const LAYERS: &[&[&str]] = &[
     &["index"],
     &["topology"],
     &["host"],
-    &["kvm", "mdev", "iommufd", "spapr", "type1", "pci", "files", "user"],
+    &["kvm", "mdev", "iommufd", "spapr", "type1", "pci", "files", "user", "mount"],
     &["group"],
     &["container"],
     &["device"],
-    &["memory"],
+    &["memory", "fuse"],
     &["sysfs", "native"],
     &["shape"],
     &["errors"],
