@@ -76,65 +76,79 @@ export const FATTR_SIZE = 8
 export class FuseReply {
   readonly #native: NativeFuse
   readonly #token: number
+  #answered: (() => void) | undefined
 
   constructor(native: NativeFuse, token: number) {
     this.#native = native
     this.#token = token
   }
 
+  /** Has `answered` called once there is an answer; the latest such function counts. */
+  onAnswer(answered: () => void): this {
+    this.#answered = answered
+    return this
+  }
+
   /** Refuses. */
   error(code: ErrnoName): void {
-    this.#native.refuse(this.#token, ERRNO[code])
+    this.#send(() => this.#native.refuse(this.#token, ERRNO[code]))
   }
 
   /** Says that it is done: `release`, `flush`, `fsync`, `access`, `unlink`, `rmdir`, `releasedir`, `rename`. */
   done(): void {
-    this.#native.done(this.#token)
+    this.#send(() => this.#native.done(this.#token))
   }
 
   /** The node: `lookup`, and what makes nodes. */
   entry(attributes: FuseAttributes): void {
-    this.#native.entry(this.#token, attributes)
+    this.#send(() => this.#native.entry(this.#token, attributes))
   }
 
   /** `getattr`, `setattr`. */
   attributes(attributes: FuseAttributes): void {
-    this.#native.attributes(this.#token, attributes)
+    this.#send(() => this.#native.attributes(this.#token, attributes))
   }
 
   /** `open`, `opendir`: `fh` comes with every use of the file. */
   opened(fh: number, flags = 0, backing = 0): void {
-    this.#native.opened(this.#token, fh, flags, backing)
+    this.#send(() => this.#native.opened(this.#token, fh, flags, backing))
   }
 
   /** `read`, `readlink`. */
   data(data: Uint8Array | string): void {
-    this.#native.data(this.#token, typeof data === 'string' ? Buffer.from(data) : data)
+    this.#send(() => this.#native.data(this.#token, typeof data === 'string' ? Buffer.from(data) : data))
   }
 
   /** `write`: how many bytes were taken. */
   written(count: number): void {
-    this.#native.written(this.#token, count)
+    this.#send(() => this.#native.written(this.#token, count))
   }
 
   /** `ioctl`: what it returns, or a negated errno. */
   ioctl(result: number, data?: Uint8Array): void {
-    this.#native.ioctl(this.#token, result, data)
+    this.#send(() => this.#native.ioctl(this.#token, result, data))
   }
 
   /** `poll`: what is ready. */
   polled(events: number): void {
-    this.#native.polled(this.#token, events)
+    this.#send(() => this.#native.polled(this.#token, events))
   }
 
   /** `readdir`: all entries of the directory; what was asked for is cut out of them. */
   listed(entries: FuseListed[]): void {
-    this.#native.listed(this.#token, entries)
+    this.#send(() => this.#native.listed(this.#token, entries))
   }
 
   /** `statfs`: no blocks, names of 255 bytes. */
   statfs(): void {
-    this.#native.statfs(this.#token)
+    this.#send(() => this.#native.statfs(this.#token))
+  }
+
+  #send(send: () => void): void {
+    send()
+    const answered = this.#answered
+    this.#answered = undefined
+    answered?.()
   }
 }
 

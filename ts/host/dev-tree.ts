@@ -60,6 +60,14 @@ export class DevTree extends EventEmitter<DevEvents> {
     if (this.#nodes.delete(at)) this.emit('remove', at)
   }
 
+  /**
+   * The node at a path, whoever may open it.
+   * @internal
+   */
+  node(path: string): DevNode | undefined {
+    return this.#nodes.get(normal(path))
+  }
+
   /** Names in a directory, sorted. @throws {VfioError} ENOENT, ENOTDIR */
   list(path: string): string[] {
     const at = normal(path)

@@ -36,6 +36,7 @@ import { openCdev } from './cdev-file.ts'
 import { DevTree } from './dev-tree.ts'
 import { GroupView } from './group-view.ts'
 import { guestTableAttacher } from './guest-tables.ts'
+import { type HostMount, mountTrees, type MountOptions } from './host-mount.ts'
 import { machineOf, type MachineKind, ppc64Request } from './machine-kind.ts'
 import { type ModuleParameters, showModuleParameters } from './module-parameters.ts'
 import { HostProcess, type ProcessOptions } from './process.ts'
@@ -105,6 +106,7 @@ export class SoftwareHost {
   /** The first address space of each user, whose account the others share. */
   readonly #users = new Map<number, NativeAddressSpace>()
   readonly #machine: ProcessMachine
+  readonly #mounts = new Set<HostMount>()
   readonly #iommufd: { iommu: MachineIommu; tests: boolean } | undefined
   readonly #spapr: SpaprDriver | undefined
   #default: HostProcess | undefined
@@ -221,12 +223,31 @@ export class SoftwareHost {
   }
 
   /**
-   * Switches the machine off (idempotent): ends its processes, takes mediated devices and functions away. Whoever has typed
+   * Shows the machine's trees as files: `sys` and `dev` below `directory`, or one of them there, for programs that were written
+   * for the kernel's. The thread of the machine answers, so it must not wait for who looks at them (`readFileSync`,
+   * `execFileSync`); other processes may look, and so may `fs.promises`.
+   * @throws {TypeError} a value of the wrong shape
+   * @throws {VfioError} EBADF the machine is closed, EOPNOTSUPP this system has no FUSE, ENOENT no such directory, ENOTDIR, EACCES,
+   *   EPERM no right to mount, ENODEV
+   */
+  async mount(directory: string, options: MountOptions = {}): Promise<HostMount> {
+    if (this.#closed) throw new VfioError('EBADF', 'mount', { reason: 'the machine is closed' })
+    const mount = await mountTrees(this, directory, options)
+    this.#mounts.add(mount)
+    void mount.closed.then(() => this.#mounts.delete(mount))
+    if (this.closed) void mount.close()
+    return mount
+  }
+
+  /**
+   * Switches the machine off (idempotent): takes its mounts away, ends its processes, takes mediated devices and functions
+   * away. Whoever has typed
    * handles open closes them himself.
    */
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    for (const mount of this.#mounts) void mount.close()
     for (const process of [...this.#processes]) process.exit()
     this.mdev.close()
     this.pci.close()

@@ -219,14 +219,14 @@ export class MediatedDevice implements Mdev {
     this.#listener.vanished(this)
   }
 
-  #storeRemove(text: string): void {
+  #storeRemove(text: string): Promise<void> | undefined {
     let wanted: bigint
     try {
       wanted = parseNumber(text, `${this.path}/remove`)
     } catch (cause) {
       throw new VfioError('EINVAL', 'write', { path: `${this.path}/remove`, cause })
     }
-    if (wanted !== 0n) void this.startRemoval()
+    return wanted === 0n ? undefined : this.startRemoval()
   }
 }
 

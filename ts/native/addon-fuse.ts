@@ -106,7 +106,8 @@ export interface NativeFuseListed {
 }
 
 /** What watchers of a directory are to see. */
-export type NativeFuseChange = 'make-directory' | 'make-file' | 'make-link' | 'remove-directory' | 'remove' | 'write'
+export type NativeFuseChange =
+  'make-directory' | 'make-file' | 'make-device' | 'make-link' | 'remove-directory' | 'remove' | 'write'
 
 /**
  * A mounted file system. Its event loop goes on until `ended` was taken. Answers to requests that nobody waits for any more are

@@ -6,6 +6,7 @@
  */
 import { VfioError } from '../errors.ts'
 import { oneLine } from '../sysfs/device-node.ts'
+import type { SysfsAttribute } from '../sysfs/node.ts'
 import type { SysfsTree } from '../sysfs/tree.ts'
 import type { PciDevice } from './device.ts'
 import { PciDriver, type PciDriverOps } from './driver.ts'
@@ -178,7 +179,7 @@ export class DriverCore {
   }
 
   #show(driver: PciDriver): void {
-    const store = (name: string, fn: (text: string) => void) =>
+    const store = (name: string, fn: NonNullable<SysfsAttribute['store']>) =>
       this.#sysfs.attr(`${driver.path}/${name}`, { mode: 0o200, store: fn })
     const named = (text: string) => this.#functions.named(oneLine(text))
     store('bind', (text) => this.bind(driver, named(text)))
@@ -190,7 +191,8 @@ export class DriverCore {
           reason: `no such device is bound to ${driver.name}`,
         })
       }
-      this.unbind(device)
+      const released = new Promise<void>((resolve) => this.unbind(device, resolve))
+      return this.isLeaving(device) ? released : undefined
     })
     store('new_id', (text) => this.addId(driver, text))
     store('remove_id', (text) => this.removeId(driver, text))

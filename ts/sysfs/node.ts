@@ -7,8 +7,12 @@ export interface SysfsAttribute {
   mode: number
   /** Text that reading gives; absent: EIO (EACCES by mode first). */
   show?: () => string
-  /** Takes what was written. @throws {VfioError} */
-  store?: (text: string) => void
+  /**
+   * Takes what was written. A promise says that the kernel's writer sleeps: whoever writes through the tree goes on, whoever
+   * writes through a mounted file system waits for it.
+   * @throws {VfioError}
+   */
+  store?: (text: string) => void | Promise<void>
 }
 
 /** Bytes that are read and written at offsets, such as a device's configuration space. */

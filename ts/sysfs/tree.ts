@@ -4,7 +4,7 @@
  * Builders (`dir`, `attr`, `binary`, `link`, `remove`) belong to the parts of the machine; `list`, `read`, `write`,
  * `readlink` and the rest are what a shell on that machine would do, errno included.
  */
-import { VfioError } from '../errors.ts'
+import { invalidArgType, VfioError } from '../errors.ts'
 import { bytes as toBytes, record, u32 } from '../shape.ts'
 import type { ErrnoName } from '../uapi/errno.ts'
 import type { SysfsAttribute, SysfsBinary, SysfsDirectory, SysfsNode } from './node.ts'
@@ -17,6 +17,14 @@ export interface SysfsStat {
   mode: number
   /** Size in bytes; 4096 for text, whatever it will be. */
   size: number
+}
+
+/** What a write came to. */
+export interface SysfsStored {
+  /** Bytes taken. */
+  taken: number
+  /** Fulfilled when the kernel's writer would go on; absent: at once. */
+  sleeps?: Promise<void>
 }
 
 /** A page: the longest text that one read or write of an attribute carries. */
@@ -36,9 +44,28 @@ interface Found {
   names: string[]
 }
 
+/** Something that has appeared in a tree or gone from it, with all that is under it. */
+export interface SysfsChange {
+  kind: 'added' | 'removed'
+  /** Path without links. */
+  path: string
+  node: SysfsNode
+}
+
 /** A tree of the kernel's objects as files. */
 export class SysfsTree {
   readonly #root: SysfsDirectory = directory()
+  readonly #watchers = new Set<(change: SysfsChange) => void>()
+
+  /**
+   * Tells of every node that appears or goes, right after it has, until the returned function is called. Of a directory that goes
+   * only itself is told; an attribute that takes another's place is no change.
+   */
+  watch(listener: (change: SysfsChange) => void): () => void {
+    if (typeof listener !== 'function') throw invalidArgType('listener', 'a function', listener)
+    this.#watchers.add(listener)
+    return () => void this.#watchers.delete(listener)
+  }
 
   /** Makes a directory, and those above it where they are missing. @throws {VfioError} ENOTDIR */
   dir(path: string): void {
@@ -67,7 +94,10 @@ export class SysfsTree {
     if (name === undefined) return
     let at: SysfsNode | undefined = this.#root
     for (const step of names) at = at?.kind === 'directory' ? at.entries.get(step) : undefined
-    if (at?.kind === 'directory') at.entries.delete(name)
+    const gone = at?.kind === 'directory' ? at.entries.get(name) : undefined
+    if (at?.kind !== 'directory' || gone === undefined) return
+    at.entries.delete(name)
+    this.#tell('removed', [...names, name], gone)
   }
 
   /** Names in a directory, sorted. @throws {VfioError} ENOENT, ENOTDIR, ELOOP */
@@ -103,18 +133,29 @@ export class SysfsTree {
    */
   write(path: string, data: string | Uint8Array, offset = 0): number {
     u32(offset, 'offset')
+    return this.store(path, data, offset).taken
+  }
+
+  /**
+   * Writes as {@link write}, and says until when the kernel's writer would sleep.
+   * @throws {VfioError} as {@link write}
+   */
+  store(path: string, data: string | Uint8Array, offset = 0): SysfsStored {
     const { node } = this.#find(path, 'write')
     const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : toBytes(data, 'data')
     if (node.kind === 'binary') {
       checkMode(node.mode, WRITABLE, 'write', path)
       if (!node.write) throw refuse('EIO', 'write', path)
-      return node.write(offset, bytes)
+      return { taken: node.write(offset, bytes) }
     }
     const store = storing(node, path)
-    if (bytes.length === 0) return 0
+    if (bytes.length === 0) return { taken: 0 }
     const taken = bytes.length > PAGE ? bytes.subarray(0, PAGE) : bytes
-    store(new TextDecoder('utf-8', { ignoreBOM: true }).decode(taken))
-    return taken.length
+    const sleeps = store(new TextDecoder('utf-8', { ignoreBOM: true }).decode(taken))
+    if (!(sleeps instanceof Promise)) return { taken: taken.length }
+    // Whoever does not wait has had his answer.
+    sleeps.catch(() => {})
+    return { taken: taken.length, sleeps }
   }
 
   /** Target of a link, relative to the directory it really lies in. @throws {VfioError} ENOENT, EINVAL no link, ELOOP */
@@ -173,18 +214,36 @@ export class SysfsTree {
     const name = names.pop()
     if (name === undefined) throw refuse('EISDIR', 'create', path)
     const parent = this.#directoryAt(names, 'create', path)
-    if (parent.entries.get(name)?.kind === 'directory') throw refuse('EISDIR', 'create', path)
-    parent.entries.set(name, node)
+    const before = parent.node.entries.get(name)
+    if (before?.kind === 'directory') throw refuse('EISDIR', 'create', path)
+    parent.node.entries.set(name, node)
+    const at = [...parent.names, name]
+    if (before !== undefined && before.kind === node.kind && node.kind !== 'link') return
+    if (before !== undefined) this.#tell('removed', at, before)
+    this.#tell('added', at, node)
   }
 
-  #directoryAt(names: readonly string[], syscall: string, path: string): SysfsDirectory {
-    let at = this.#root
+  #tell(kind: SysfsChange['kind'], names: readonly string[], node: SysfsNode): void {
+    if (this.#watchers.size === 0) return
+    const change = { kind, path: joinPath(names), node }
+    for (const watcher of this.#watchers) watcher(change)
+  }
+
+  #directoryAt(names: readonly string[], syscall: string, path: string): { node: SysfsDirectory; names: string[] } {
+    let at = { node: this.#root, names: [] as string[] }
     for (const name of names) {
-      let next = at.entries.get(name)
-      if (next?.kind === 'link') next = this.#find(next.target, syscall).node
-      if (next === undefined) at.entries.set(name, (next = directory()))
-      if (next.kind !== 'directory') throw refuse('ENOTDIR', syscall, path)
-      at = next
+      const child = at.node.entries.get(name)
+      const made = child === undefined ? directory() : undefined
+      const here: Found =
+        child?.kind === 'link'
+          ? this.#find(child.target, syscall)
+          : { node: child ?? (made as SysfsDirectory), names: [...at.names, name] }
+      if (here.node.kind !== 'directory') throw refuse('ENOTDIR', syscall, path)
+      if (made !== undefined) {
+        at.node.entries.set(name, made)
+        this.#tell('added', here.names, made)
+      }
+      at = { node: here.node, names: here.names }
     }
     return at
   }
@@ -233,7 +292,7 @@ function showing(node: SysfsNode, path: string): () => string {
   return node.show
 }
 
-function storing(node: SysfsNode, path: string): (text: string) => void {
+function storing(node: SysfsNode, path: string): NonNullable<SysfsAttribute['store']> {
   if (node.kind !== 'attribute') throw refuse(node.kind === 'directory' ? 'EISDIR' : 'EINVAL', 'write', path)
   checkMode(node.mode, WRITABLE, 'write', path)
   if (!node.store) throw refuse('EIO', 'write', path)

@@ -22,8 +22,10 @@ use crate::notify::Notifier;
 pub enum Change {
     /// A directory has appeared.
     MadeDirectory,
-    /// A file has appeared.
+    /// A regular file has appeared.
     MadeFile,
+    /// A character device has appeared.
+    MadeDevice,
     /// A link has appeared.
     MadeLink,
     /// A directory has gone.
@@ -90,6 +92,8 @@ fn announce(root: &Root, change: Change, path: PathBuf) -> io::Result<()> {
     match change {
         Change::MadeDirectory => mkdirat(root, path, Mode::from_raw_mode(0o755)),
         Change::MadeFile => mknodat(root, path, FileType::RegularFile, Mode::from_raw_mode(0o644), 0),
+        // Without a number, which anybody may make.
+        Change::MadeDevice => mknodat(root, path, FileType::CharacterDevice, Mode::from_raw_mode(0o600), 0),
         Change::MadeLink => symlinkat(".", root, path),
         Change::RemovedDirectory => unlinkat(root, path, AtFlags::REMOVEDIR),
         Change::Removed => unlinkat(root, path, AtFlags::empty()),

@@ -262,13 +262,14 @@ impl NativeFuse {
         self.notify(move |notifier| notifier.invalidate_node(node as u64))
     }
 
-    /// Tells those who watch of a change that has happened at a path below the root: `make-directory`, `make-file`, `make-link`,
-    /// `remove-directory`, `remove`, `write`.
+    /// Tells those who watch of a change that has happened at a path below the root: `make-directory`, `make-file`, `make-device`,
+    /// `make-link`, `remove-directory`, `remove`, `write`.
     #[napi(catch_unwind)]
     pub fn announce(&self, change: String, path: String) -> Result<()> {
         let change = match &*change {
             "make-directory" => Change::MadeDirectory,
             "make-file" => Change::MadeFile,
+            "make-device" => Change::MadeDevice,
             "make-link" => Change::MadeLink,
             "remove-directory" => Change::RemovedDirectory,
             "remove" => Change::Removed,
