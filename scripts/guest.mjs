@@ -1,7 +1,8 @@
 /**
- * `npm run -s guest -- mtty|nvme|all [--timeout SECONDS] [--bytes N] [--keep-output]`: a device of ours in a real guest.
+ * `npm run -s guest -- mtty|nvme|v86|all [--timeout SECONDS] [--bytes N] [--keep-output]`: a device of ours in a real guest.
  *
- * Sets up what is missing (QEMU and a Debian kernel, unpacked into a cache without root), serves the device by the
+ * `v86` is a machine in this very process, see `guest-v86.mjs`. For the others it
+ * sets up what is missing (QEMU and a Debian kernel, unpacked into a cache without root), serves the device by the
  * command line tool, boots QEMU against its socket and runs the checks inside. Ends with `N passed, N failed`.
  */
 import { spawn } from 'node:child_process'
@@ -13,6 +14,7 @@ import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { build } from './build.mjs'
 import { fail, root, run, say } from './command.mjs'
+import { playV86 } from './guest-v86.mjs'
 
 const GUEST = join(root, 'test', 'guest')
 const CLI = join(root, 'dist', 'cli', 'main.js')
@@ -50,16 +52,17 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { timeout: { type: 'string' }, bytes: { type: 'string' }, 'keep-output': { type: 'boolean' } },
 })
-const names = positionals.length === 0 || positionals.includes('all') ? Object.keys(SCENES) : positionals
-for (const name of names)
-  if (!(name in SCENES)) fail(`unknown scene ${name}; there are ${Object.keys(SCENES).join(', ')}`)
+const all = [...Object.keys(SCENES), 'v86']
+const names = positionals.length === 0 || positionals.includes('all') ? all : positionals
+for (const name of names) if (!all.includes(name)) fail(`unknown scene ${name}; there are ${all.join(', ')}`)
 
 build()
-if (run('bash', [join(GUEST, 'make-guest.sh')]) !== 0) fail('the guest could not be set up, see above')
+const needsQemu = names.some((name) => name in SCENES)
+if (needsQemu && run('bash', [join(GUEST, 'make-guest.sh')]) !== 0) fail('the guest could not be set up, see above')
 
 let passed = 0
 let failed = 0
-for (const name of names) await play(SCENES[name])
+for (const name of names) await (name === 'v86' ? playV86(count, values) : play(SCENES[name]))
 console.log(`${passed} passed, ${failed} failed`)
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1
 

@@ -1,0 +1,70 @@
+/** RAM of a v86 machine as memory for DMA. */
+import { HostMemory, type Container } from 'vfio'
+import type { Cpu } from './v86-inside.ts'
+
+/** The PC's hole for video memory and firmware, which devices do not reach. */
+const HOLE_START = 0xa0000
+const HOLE_END = 0x100000
+const PAGE = 4096
+
+/**
+ * The RAM of a machine, mapped at the addresses where the guest sees it.
+ *
+ * v86 keeps RAM in a `WebAssembly.Memory` that grows as the machine boots: each time its `ArrayBuffer` is detached. So the
+ * memory itself is mapped, not its buffer; it is asked for its present buffer at each access.
+ */
+export class GuestMemory {
+  readonly #cpu: Cpu
+  readonly #container: Container
+  readonly #size: number
+  readonly #memory: HostMemory
+
+  /** Maps RAM into a container, whose devices reach it from then on. @throws {VfioError} as `container.mapDma` */
+  constructor(cpu: Cpu, container: Container) {
+    this.#cpu = cpu
+    this.#container = container
+    this.#size = cpu.memory_size[0] ?? 0
+    this.#memory = HostMemory.from(cpu.wasm_memory, { offset: cpu.mem8.byteOffset, length: this.#size })
+    for (const [iova, end] of this.#ranges()) {
+      container.mapDma({ iova, memory: this.#memory, offset: iova, length: end - iova, read: true, write: true })
+    }
+    container.dirty.start()
+  }
+
+  /** Bytes of RAM. */
+  get size(): number {
+    return this.#size
+  }
+
+  /**
+   * Has v86 forget what it compiled of pages that devices have written since the last time.
+   *
+   * v86 notices when the guest's processor writes into code, and cannot notice DMA.
+   */
+  forgetStaleCode(): void {
+    const bitmap = this.#container.dirty.bitmap({
+      iova: 0,
+      length: Math.ceil(this.#size / PAGE) * PAGE,
+      pageSize: PAGE,
+    })
+    const words = new Uint32Array(bitmap.buffer, bitmap.byteOffset, bitmap.byteLength / 4)
+    for (let at = 0; at < words.length; at++) {
+      for (let word = words[at] ?? 0; word !== 0; word &= word - 1) {
+        const page = (at * 32 + (31 - Math.clz32(word & -word))) * PAGE
+        this.#cpu.jit_dirty_cache(page, page + PAGE)
+      }
+    }
+  }
+
+  /** Takes RAM away from the devices (idempotent). */
+  close(): void {
+    this.#container.dirty.stop()
+    for (const [iova, end] of this.#ranges()) this.#container.unmapDma({ iova, length: end - iova })
+    this.#memory.close()
+  }
+
+  #ranges(): [start: number, end: number][] {
+    const low = Math.min(this.#size, HOLE_START)
+    return this.#size > HOLE_END ? [[0, low], [HOLE_END, this.#size]] : [[0, low]] // prettier-ignore
+  }
+}
