@@ -13,7 +13,8 @@ export { FileHandle, type FileMapRequest, type IoctlName } from './host/file-han
 export { GroupView } from './host/group-view.ts'
 export type { HostMount, MountOptions } from './host/host-mount.ts'
 export type { ModuleParameters } from './host/module-parameters.ts'
-export { HostProcess, type MapOptions, type ProcessOptions } from './host/process.ts'
+export { HostProcess, type ProcessOptions } from './host/process.ts'
+export type { MapOptions } from './host/process-memory.ts'
 export { SoftwareHost, type IommuOptions, type SoftwareHostOptions } from './host/software-host.ts'
 export type { MachineKind } from './host/machine-kind.ts'
 

@@ -13,21 +13,19 @@ import { MemoryFile } from '../files/memory-file.ts'
 import type { Caller, OpenFile } from '../files/open-file.ts'
 import { makePipe } from '../files/pipe-file.ts'
 import { Group } from '../group/group.ts'
-import { HostMemory } from '../memory/host-memory.ts'
+import type { HostMemory } from '../memory/host-memory.ts'
 import type { Iommufd } from '../iommufd/iommufd.ts'
 import type { GuestTceTable } from '../spapr/guest-tce-table.ts'
 import type { NativeAddressSpace } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
-import { status, syscall } from '../native/syscall.ts'
-import { bytes, flag, list, oneOf, record, text, u32, u64, type U64 } from '../shape.ts'
+import { syscall } from '../native/syscall.ts'
+import { list, oneOf, record, text, u32, u64, type U64 } from '../shape.ts'
 import { allCapabilities, type Capability } from './capability.ts'
 import { Descriptors, OpenDescription } from './descriptors.ts'
-import { FileMappings } from './file-mappings.ts'
 import { FileHandle, type HandleOwner } from './file-handle.ts'
-import { MappedAreas } from './mapped-areas.ts'
 import { GuestTableFile, type GuestTableOptions, makeGuestTable } from './guest-tables.ts'
 import type { ProcessMachine } from './process-machine.ts'
-import { Placements } from './placements.ts'
+import { hostMemory, type MapOptions, ProcessMemory } from './process-memory.ts'
 
 /** What a process is made of. */
 export interface ProcessOptions {
@@ -44,23 +42,6 @@ export interface ProcessOptions {
   gid?: number
 }
 
-/** How memory is mapped into a process. */
-export interface MapOptions {
-  /** Part of the memory; default all of it. */
-  offset?: U64
-  length?: U64
-  /** Wanted address, a multiple of the system's page; default any. */
-  hint?: U64
-  /** Alignment of the address, a power of two; default a page. */
-  align?: U64
-  /** Size of the pages behind it where they are huge: a power of two that divides offset and length. */
-  pageSize?: U64
-  /** Default true. */
-  read?: boolean
-  /** Default true. */
-  write?: boolean
-}
-
 const MEMLOCK = 8n << 20n
 const NOFILE = 1 << 20
 const ACCESS = { r: [true, false], w: [false, true], rw: [true, true] } as const
@@ -70,10 +51,8 @@ export class HostProcess implements Task {
   readonly #machine: ProcessMachine
   readonly #mm: NativeAddressSpace
   readonly #capabilities: Set<string>
-  readonly #placements: Placements
+  readonly #memory: ProcessMemory
   readonly #options: ProcessOptions
-  readonly #mappings: FileMappings
-  readonly #areas = new MappedAreas()
   readonly #handles = new Map<number, FileHandle>()
   readonly #owner: HandleOwner
   #exited = false
@@ -97,15 +76,14 @@ export class HostProcess implements Task {
       capIpcLock: this.capable('CAP_IPC_LOCK'),
       pageSize: machine.pageSize,
     })
-    this.#placements = new Placements(this.#mm)
-    this.#mappings = new FileMappings(this.#mm)
+    this.#memory = new ProcessMemory(this.#mm)
     const owned = descriptors ?? new Descriptors(nofile)
     this.#owner = {
       caller: this.#makeCaller(owned),
       descriptors: owned,
       file: (fd) => this.file(fd),
       request: (number) => machine.request(number),
-      mapped: (mapping, access) => this.#mappings.add(mapping, access),
+      mapped: (mapping, access) => this.#memory.mapFile(mapping, access),
     }
     machine.started(this)
   }
@@ -151,7 +129,7 @@ export class HostProcess implements Task {
   /** Address of the first byte of `memory`, which is mapped if it lies nowhere yet. @throws {VfioError} ENOMEM, EBADF */
   place(memory: HostMemory): bigint {
     this.#alive('mmap')
-    return this.#placements.place(hostMemory(memory))
+    return this.#memory.place(memory)
   }
 
   /** Opens a container (`/dev/vfio/vfio`). @throws {VfioError} EBADF the process has ended, EACCES */
@@ -249,75 +227,42 @@ export class HostProcess implements Task {
   /** Maps memory and returns its address. @throws {VfioError} EINVAL, EEXIST the wanted address is taken, ENOMEM */
   map(memory: HostMemory, options: MapOptions = {}): bigint {
     this.#alive('mmap')
-    const { native } = hostMemory(memory)
-    record(options, 'options')
-    const size = BigInt(memory.byteLength)
-    const offset = u64(options.offset ?? 0n, 'offset')
-    const length = u64(options.length ?? (offset < size ? size - offset : 0n), 'length')
-    const read = flag(options.read, 'read', true)
-    const write = flag(options.write, 'write', true)
-    const { hint, align, pageSize } = options
-    const address = syscall('mmap', () =>
-      this.#mm.map({
-        memory: native,
-        offset,
-        length,
-        read,
-        write,
-        ...(hint === undefined ? {} : { hint: u64(hint, 'hint') }),
-        ...(align === undefined ? {} : { align: u64(align, 'align') }),
-        ...(pageSize === undefined ? {} : { pageSize: u64(pageSize, 'pageSize') }),
-      }),
-    )
-    this.#areas.add({ address, memory, offset, length, read, write, ...(pageSize === undefined ? {} : { pageSize }) })
-    return address
+    return this.#memory.map(memory, options)
   }
 
   /** Unmaps what lies in a range, as munmap does. @throws {VfioError} EINVAL */
   unmap(address: U64, length: U64): void {
-    const [at, size] = [u64(address, 'address'), u64(length, 'length')]
-    syscall('munmap', () => this.#mm.unmap(at, size))
-    this.#areas.cut(at, size)
+    this.#memory.unmap(address, length)
   }
 
   /** Changes what may be done with a range. @throws {VfioError} EINVAL, ENOMEM a hole */
   protect(address: U64, length: U64, access: { read: boolean; write: boolean }): void {
-    const [at, size] = [u64(address, 'address'), u64(length, 'length')]
-    record(access, 'access')
-    const [read, write] = [flag(access.read, 'read', false), flag(access.write, 'write', false)]
-    syscall('mprotect', () => this.#mm.protect(at, size, read, write))
-    this.#areas.protect(at, size, { read, write })
+    this.#memory.protect(address, length, access)
   }
 
   /** Locks a range into memory, charging its pages. @throws {VfioError} ENOMEM over the limit or a hole, EPERM */
   mlock(address: U64, length: U64): void {
-    const [at, size] = [u64(address, 'address'), u64(length, 'length')]
-    syscall('mlock', () => this.#mm.mlock(at, size))
+    this.#memory.lock(address, length)
   }
 
   /** Unlocks a range. @throws {VfioError} ENOMEM a hole */
   munlock(address: U64, length: U64): void {
-    const [at, size] = [u64(address, 'address'), u64(length, 'length')]
-    syscall('munlock', () => this.#mm.munlock(at, size))
+    this.#memory.unlock(address, length)
   }
 
   /** Reads memory of the process. @throws {VfioError} EFAULT */
   readMemory(address: U64, length: number): Uint8Array {
-    const at = u64(address, 'address')
-    const into = new Uint8Array(u32(length, 'length'))
-    status(this.#mm.read(at, into), 'read', { address: at })
-    return into
+    return this.#memory.read(address, length)
   }
 
   /** Writes memory of the process. @throws {VfioError} EFAULT */
   writeMemory(address: U64, from: ArrayBufferView | ArrayBuffer | SharedArrayBuffer): void {
-    const at = u64(address, 'address')
-    status(this.#mm.write(at, bytes(from, 'from')), 'write', { address: at })
+    this.#memory.write(address, from)
   }
 
   /** Address at which a mapping of a file lies. @throws {VfioError} EINVAL it is none of this process */
   addressOf(mapping: RegionMapping): bigint {
-    return this.#mappings.addressOf(mapping)
+    return this.#memory.addressOf(mapping)
   }
 
   /** Sets RLIMIT_MEMLOCK in bytes. What is locked stays locked. */
@@ -334,7 +279,7 @@ export class HostProcess implements Task {
     this.#alive('fork')
     const child = new HostProcess(this.#machine, this.#options, this.#owner.descriptors.fork())
     try {
-      for (const { address: hint, memory, ...area } of this.#areas) child.map(memory, { ...area, hint })
+      this.#memory.copyInto(child)
     } catch (error) {
       child.exit()
       throw error
@@ -346,10 +291,9 @@ export class HostProcess implements Task {
   exit(): void {
     if (this.#exited) return
     this.#exited = true
-    this.#mappings.closeAll()
+    this.#memory.closeFiles()
     this.#owner.descriptors.closeAll()
-    this.#placements.close()
-    this.#mm.close()
+    this.#memory.close()
     this.#machine.exited(this)
   }
 
@@ -394,9 +338,4 @@ function capabilitiesOf(options: ProcessOptions): Set<string> {
   const left = new Set<string>(list(caps, 'caps').map((name) => text(name, 'caps')))
   for (const name of list(dropCapabilities, 'dropCapabilities')) left.delete(text(name, 'dropCapabilities'))
   return left
-}
-
-function hostMemory(value: unknown): HostMemory {
-  if (!(value instanceof HostMemory)) throw invalidArgType('memory', 'a HostMemory', value)
-  return value
 }
