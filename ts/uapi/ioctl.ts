@@ -24,8 +24,6 @@ export const IOCTL = {
   VFIO_GROUP_UNSET_CONTAINER: 0x3b69,
   /** Opens a device of the group by name. */
   VFIO_GROUP_GET_DEVICE_FD: 0x3b6a,
-  /** Asks what no kernel answers; it stands for every unknown request of VFIO's type. */
-  VFIO_BOGUS_200: 0x3bc8,
   /** Describes a device. */
   VFIO_DEVICE_GET_INFO: 0x3b6b,
   /** Resets a device. */
@@ -86,8 +84,6 @@ export const IOCTL = {
   IOMMU_OPTION: 0x3b87,
   /** Reads or sets the IOAS that stands in for a container. */
   IOMMU_VFIO_IOAS: 0x3b88,
-  /** Asks what no kernel answers; it stands for every unknown request of iommufd. */
-  IOMMU_BOGUS_FF: 0x3bff,
   /** Makes an I/O address space. */
   IOMMU_IOAS_ALLOC: 0x3b81,
   /** Restricts where IOVAs are chosen. */
@@ -155,7 +151,6 @@ const PPC64: Record<IoctlName, number> = {
   VFIO_GROUP_SET_CONTAINER: 0x20003b68,
   VFIO_GROUP_UNSET_CONTAINER: 0x20003b69,
   VFIO_GROUP_GET_DEVICE_FD: 0x20003b6a,
-  VFIO_BOGUS_200: 0x20003bc8,
   VFIO_DEVICE_GET_INFO: 0x20003b6b,
   VFIO_DEVICE_RESET: 0x20003b6f,
   VFIO_DEVICE_IOEVENTFD: 0x20003b74,
@@ -186,7 +181,6 @@ const PPC64: Record<IoctlName, number> = {
   IOMMU_DESTROY: 0x20003b80,
   IOMMU_OPTION: 0x20003b87,
   IOMMU_VFIO_IOAS: 0x20003b88,
-  IOMMU_BOGUS_FF: 0x20003bff,
   IOMMU_IOAS_ALLOC: 0x20003b81,
   IOMMU_IOAS_ALLOW_IOVAS: 0x20003b82,
   IOMMU_IOAS_COPY: 0x20003b83,

@@ -49,7 +49,11 @@ fn every_recorded_structure_has_its_layout() {
 #[test]
 fn every_recorded_request_has_its_number_and_argument() {
     for (folder, arch) in [("x86", Arch::X86), ("spapr", Arch::Ppc64)] {
-        for (name, request) in recorded(folder)["ioctls"].as_object().expect("ioctls") {
+        let assigned = |name: &&String| !name.contains("_BOGUS_"); // requests that no kernel knows
+        let recorded = recorded(folder);
+        let requests = recorded["ioctls"].as_object().expect("ioctls");
+        for name in requests.keys().filter(assigned) {
+            let request = &requests[name];
             let own = SECTIONS
                 .iter()
                 .flat_map(|section| section.ioctls)

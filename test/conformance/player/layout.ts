@@ -21,10 +21,11 @@ export const STRUCTS: Readonly<Record<string, StructCodec>> = DECLARED
 /** Capabilities by info structure and id. */
 export const INFO_CAPABILITIES: Readonly<Record<string, Readonly<Record<number, CapabilityCodec>>>> = CAPABILITIES
 
-/** Numbers that vectors name although no kernel assigns them. */
-const UNASSIGNED: Readonly<Record<string, number>> = { VFIO_BOGUS_200: 0x3bc8, IOMMU_BOGUS_FF: 0x3bff }
+/** Numbers within the type `;` that vectors name although no kernel assigns them. */
+const UNASSIGNED: Readonly<Record<string, number>> = { VFIO_BOGUS_200: 200, IOMMU_BOGUS_FF: 0xff }
 
 const VFIO_BASE = 100
+const X86_TYPE = 0x3b00
 const PPC64_TYPE = 0x20003b00
 
 /**
@@ -37,7 +38,7 @@ export function ioctlNumberOf(name: string, platform: string | undefined): numbe
   const power = platform !== undefined
   if (name in IOCTL) return ioctlNumber(name as keyof typeof IOCTL, power ? 'ppc64' : 'x86')
   const unassigned = UNASSIGNED[name]
-  if (unassigned !== undefined) return unassigned
+  if (unassigned !== undefined) return (power ? PPC64_TYPE : X86_TYPE) + unassigned
   const number = Number(big(name))
   return power ? PPC64_TYPE + VFIO_BASE + number : number
 }

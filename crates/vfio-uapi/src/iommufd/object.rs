@@ -52,6 +52,4 @@ ioctls! {
     IOMMU_OPTION = IO(IOMMUFD_CMD_BASE + 7), IommuOption;
     /// Reads or sets the IOAS that stands in for a container.
     IOMMU_VFIO_IOAS = IO(IOMMUFD_CMD_BASE + 8), IommuVfioIoas;
-    /// Asks what no kernel answers; it stands for every unknown request of iommufd.
-    IOMMU_BOGUS_FF = IO(0xff);
 }

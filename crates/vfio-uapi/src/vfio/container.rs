@@ -47,6 +47,4 @@ ioctls! {
     VFIO_GROUP_UNSET_CONTAINER = IO(VFIO_BASE + 5);
     /// Opens a device of the group by name.
     VFIO_GROUP_GET_DEVICE_FD = IO(VFIO_BASE + 6);
-    /// Asks what no kernel answers; it stands for every unknown request of VFIO's type.
-    VFIO_BOGUS_200 = IO(200);
 }
