@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { HostMemory } from '../../ts/memory/host-memory.ts'
@@ -9,6 +10,37 @@ describe('HostMemory', () => {
     using memory = HostMemory.allocate(5000)
     expect(memory).toMatchObject({ byteLength: 8192, kind: 'anonymous', fd: undefined })
     expect(memory.read(0, 8192).every((byte) => byte === 0)).toBe(true)
+  })
+
+  describe.skipIf(process.platform !== 'linux')('of huge pages', () => {
+    const page = 2 << 20
+    const free = (): number => {
+      const file = `/sys/kernel/mm/hugepages/hugepages-${page / 1024}kB/free_hugepages`
+      return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0
+    }
+
+    it.each(['anonymous', 'memfd'] as const)('is there as far as the system has some in reserve (%s)', (kind) => {
+      const allocate = () => HostMemory.allocate(5000, { kind, hugePages: page })
+      if (free() < 1) return expect(allocate).toThrow(refused('ENOMEM'))
+      using memory = allocate()
+      expect(memory).toMatchObject({ byteLength: page, kind })
+      memory.writeU32(page - 4, 7)
+      expect(memory.readU32(page - 4)).toBe(7)
+    })
+
+    it.each(['anonymous', 'memfd'] as const)('says what to do where there are too few (%s)', (kind) => {
+      expect(() => HostMemory.allocate(1n << 44n, { kind, hugePages: page })).toThrow(
+        expect.objectContaining({ code: 'ENOMEM', remedy: expect.stringContaining('nr_hugepages') }),
+      )
+    })
+
+    it('refuses sizes that the system does not know', () => {
+      for (const hugePages of [0, 4096, 3 << 20, 1n << 50n]) {
+        expect(() => HostMemory.allocate(4096, { hugePages })).toThrow(refused('EINVAL'))
+        expect(() => HostMemory.allocate(4096, { kind: 'memfd', hugePages })).toThrow(refused('EINVAL'))
+      }
+      expect(() => HostMemory.allocate(4096, { hugePages: 'big' as never })).toThrow(TypeError)
+    })
   })
 
   it('keeps what is written, little endian', () => {

@@ -17,6 +17,11 @@ export interface AllocateOptions {
   kind?: 'anonymous' | 'memfd'
   /** Name of a memfd, as `/proc` shows it. */
   name?: string
+  /**
+   * Size in bytes of the pages that it consists of, where they are to be huge (Linux): 2 MiB or 1 GiB on x86. The system has to
+   * have them in reserve (`/sys/kernel/mm/hugepages`); they are set aside at once.
+   */
+  hugePages?: U64
 }
 
 /** Which part of a buffer {@link HostMemory.from} takes, in bytes; default: all from `offset` on. */
@@ -42,18 +47,21 @@ export class HostMemory {
   }
 
   /**
-   * Allocates zeroed memory; `size` in bytes is rounded up to whole pages of 4 KiB.
-   * @throws {VfioError} EINVAL zero bytes; ENOMEM; EMFILE; EOPNOTSUPP memfd where the system has none
+   * Allocates zeroed memory; `size` in bytes is rounded up to whole pages of 4 KiB, or to whole huge pages.
+   * @throws {VfioError} EINVAL zero bytes, or huge pages of a size that the system does not have; ENOMEM, also where too few huge
+   * pages are in reserve; EMFILE; EOPNOTSUPP memfd or huge pages where the system has none
    */
   static allocate(size: U64, options: AllocateOptions = {}): HostMemory {
     const length = u64(size, 'size')
     const { kind = 'anonymous', name = 'vfio' } = record(options, 'options')
     oneOf(kind, ['anonymous', 'memfd'], 'options.kind')
+    text(name, 'options.name')
+    const huge = options.hugePages === undefined ? undefined : u64(options.hugePages, 'options.hugePages')
     const { NativeMemory } = addon()
+    const allocate = () =>
+      kind === 'memfd' ? NativeMemory.memfd(name, length, huge) : NativeMemory.anonymous(length, huge)
     return new HostMemory(
-      kind === 'memfd'
-        ? syscall('HostMemory.allocate', () => NativeMemory.memfd(text(name, 'options.name'), length))
-        : syscall('HostMemory.allocate', () => NativeMemory.anonymous(length)),
+      syscall('HostMemory.allocate', allocate, (code) => (length === 0n ? {} : whyNoHugePages(code, huge))),
     )
   }
 
@@ -205,6 +213,17 @@ export class HostMemory {
     if (status < 0) throw VfioError.fromStatus(status, operation, outside(offset))
     return status
   }
+}
+
+/** What to do about huge pages that the system did not give. */
+function whyNoHugePages(code: string, huge: bigint | undefined): { reason?: string; remedy?: string } {
+  if (huge === undefined) return {}
+  const pages = `/sys/kernel/mm/hugepages/hugepages-${huge / 1024n}kB`
+  if (code === 'ENOMEM')
+    return { reason: `too few huge pages of ${huge} bytes are free`, remedy: `reserve more in ${pages}/nr_hugepages` }
+  if (code === 'EINVAL')
+    return { reason: `there are no pages of ${huge} bytes`, remedy: `see /sys/kernel/mm/hugepages` }
+  return {}
 }
 
 function outside(offset: U64): { address: bigint } {

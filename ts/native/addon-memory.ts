@@ -61,10 +61,10 @@ export interface NativeMemory {
 
 /** Makes memory. */
 export interface NativeMemoryClass {
-  /** Private zeroed pages. @throws EINVAL zero length, ENOMEM */
-  anonymous(length: U64): NativeMemory
+  /** Private zeroed pages, of `huge` bytes each where it is given. @throws EINVAL zero length, no such pages; ENOMEM */
+  anonymous(length: U64, huge?: U64): NativeMemory
   /** Pages behind a descriptor that other processes can map. @throws EINVAL, ENOMEM, EOPNOTSUPP not on this system */
-  memfd(name: string, length: U64): NativeMemory
+  memfd(name: string, length: U64, huge?: U64): NativeMemory
   /**
    * JavaScript's own memory, referenced while the memory lives.
    *

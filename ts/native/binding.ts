@@ -283,8 +283,8 @@ export interface BindingClasses {
   debugPanic(message: string): never
   addonVersion(): string
   NativeMemory: {
-    anonymous(length: bigint): BindingMemory
-    memfd(name: string, length: bigint): BindingMemory
+    anonymous(length: bigint, huge?: bigint): BindingMemory
+    memfd(name: string, length: bigint, huge?: bigint): BindingMemory
     fromShared(view: Uint8Array): BindingMemory
     fromBuffer(buffer: unknown, offset: bigint, length: bigint): BindingMemory
     fromWebAssembly(memory: unknown, offset: bigint, length: bigint): BindingMemory

@@ -121,12 +121,17 @@ export class MemoryHandle implements NativeMemory {
 export function memoryClass(raw: Binding): NativeMemoryClass {
   const { NativeMemory: Owner } = raw
   return {
-    anonymous: (length) => new MemoryHandle(raw, Owner.anonymous(u64(length, 'length'))),
-    memfd: (name, length) => new MemoryHandle(raw, Owner.memfd(text(name, 'name'), u64(length, 'length'))),
+    anonymous: (length, huge) => new MemoryHandle(raw, Owner.anonymous(u64(length, 'length'), optional(huge))),
+    memfd: (name, length, huge) =>
+      new MemoryHandle(raw, Owner.memfd(text(name, 'name'), u64(length, 'length'), optional(huge))),
     fromBuffer: (buffer, offset, length) =>
       new MemoryHandle(raw, borrow(raw, buffer, u64(offset, 'offset'), u64(length, 'length'))),
     adopt: (token) => new MemoryHandle(raw, Owner.adopt(u64(token, 'token'))),
   }
+}
+
+function optional(huge: U64 | undefined): bigint | undefined {
+  return huge === undefined ? undefined : u64(huge, 'huge')
 }
 
 function borrow(raw: Binding, source: NativeMemorySource, offset: bigint, length: bigint): BindingMemory {

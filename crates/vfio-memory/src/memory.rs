@@ -92,6 +92,38 @@ impl Memory {
         }
     }
 
+    /// Allocates as [`anonymous`](Self::anonymous) does, of huge pages of `page` bytes, which the system has to have
+    /// in reserve; the length is rounded up to whole ones.
+    ///
+    /// # Errors
+    /// `EINVAL` length zero, or a size of pages that the system does not have; `ENOMEM` too few are in reserve;
+    /// `EOPNOTSUPP` where the system has none at all.
+    pub fn huge(len: u64, page: u64) -> Result<Self, Errno> {
+        let len = whole_huge_pages(len, page)?;
+        #[cfg(target_os = "linux")]
+        return Ok(Self::mapped(Mapping::huge(len, page.trailing_zeros())?, len as u64, true));
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = len;
+            Err(Errno::EOPNOTSUPP)
+        }
+    }
+
+    /// Allocates as [`memfd`](Self::memfd) does, of huge pages of `page` bytes.
+    ///
+    /// # Errors
+    /// As [`huge`](Self::huge); `EINVAL` bad name; `EMFILE`.
+    pub fn huge_memfd(name: &str, len: u64, page: u64) -> Result<Self, Errno> {
+        let len = whole_huge_pages(len, page)?;
+        #[cfg(target_os = "linux")]
+        return Ok(Self::mapped(Mapping::huge_memfd(name, len, page.trailing_zeros())?, len as u64, true));
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (name, len);
+            Err(Errno::EOPNOTSUPP)
+        }
+    }
+
     /// Maps `len` bytes of a descriptor from `offset` on, shared with whoever else has it.
     ///
     /// A file whose size is not sealed could be cut under a mapping, and the next access would kill the process:
@@ -282,6 +314,15 @@ impl fmt::Debug for Memory {
         };
         f.debug_struct("Memory").field("source", &source).field("len", &self.0.len).finish_non_exhaustive()
     }
+}
+
+/// Rounds a length up to whole huge pages.
+fn whole_huge_pages(len: u64, page: u64) -> Result<usize, Errno> {
+    if len == 0 || !page.is_power_of_two() || page <= PAGE_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    let whole = len.checked_next_multiple_of(page).ok_or(Errno::ENOMEM)?;
+    usize::try_from(whole).ok().filter(|len| isize::try_from(*len).is_ok()).ok_or(Errno::ENOMEM)
 }
 
 /// Rounds up to whole pages of the host, as a length the address space could hold.

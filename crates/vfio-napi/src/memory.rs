@@ -80,17 +80,27 @@ impl NativeMemory {
 
 #[napi]
 impl NativeMemory {
-    /// Allocates private zeroed pages.
+    /// Allocates private zeroed pages, huge ones of that size where one is given.
     #[napi(factory, catch_unwind)]
-    pub fn anonymous(env: Env, length: BigInt) -> Result<Self> {
-        let memory = Memory::anonymous(u64(&length, "length")?).map_err(throw)?;
+    pub fn anonymous(env: Env, length: BigInt, huge: Option<BigInt>) -> Result<Self> {
+        let length = u64(&length, "length")?;
+        let memory = match huge {
+            None => Memory::anonymous(length),
+            Some(page) => Memory::huge(length, u64(&page, "huge")?),
+        };
+        let memory = memory.map_err(throw)?;
         Self::own(env, memory, MemoryKind::Anonymous)
     }
 
-    /// Allocates pages behind a descriptor.
+    /// Allocates pages behind a descriptor, huge ones of that size where one is given.
     #[napi(factory, catch_unwind)]
-    pub fn memfd(env: Env, name: String, length: BigInt) -> Result<Self> {
-        let memory = Memory::memfd(&name, u64(&length, "length")?).map_err(throw)?;
+    pub fn memfd(env: Env, name: String, length: BigInt, huge: Option<BigInt>) -> Result<Self> {
+        let length = u64(&length, "length")?;
+        let memory = match huge {
+            None => Memory::memfd(&name, length),
+            Some(page) => Memory::huge_memfd(&name, length, u64(&page, "huge")?),
+        };
+        let memory = memory.map_err(throw)?;
         Self::own(env, memory, MemoryKind::Memfd)
     }
 

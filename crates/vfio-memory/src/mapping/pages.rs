@@ -56,10 +56,13 @@ mod shared {
     use rustix::fs::{
         MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
     };
-    use rustix::mm::{MapFlags, ProtFlags, mmap};
+    use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
     use vfio_uapi::Errno;
 
     use super::Mapping;
+
+    /// Where the flags of `mmap` and `memfd_create` hold the logarithm of a huge page's size.
+    const HUGE_SHIFT: u32 = 26;
 
     impl Mapping {
         /// Makes a memfd of `len` bytes whose size is sealed, and maps it.
@@ -70,8 +73,38 @@ mod shared {
         /// # Errors
         /// `EINVAL` name with a NUL or too long; `EMFILE`, `ENFILE`, `ENOMEM` from the system.
         pub(crate) fn memfd(name: &str, len: usize) -> Result<Self, Errno> {
+            Self::sealed(name, len, MemfdFlags::empty())
+        }
+
+        /// Makes such a memfd of huge pages of `1 << shift` bytes, of which `len` is a multiple.
+        ///
+        /// # Errors
+        /// As [`memfd`](Self::memfd); `EINVAL` no such pages on this system; `ENOMEM` too few are in reserve.
+        pub(crate) fn huge_memfd(name: &str, len: usize, shift: u32) -> Result<Self, Errno> {
+            let size = MemfdFlags::from_bits_retain(shift << HUGE_SHIFT);
+            Self::sealed(name, len, MemfdFlags::HUGETLB | size).map_err(no_such_page)
+        }
+
+        /// Maps `len` bytes of private memory in huge pages of `1 << shift` bytes, of which `len` is a multiple.
+        ///
+        /// They are set aside here: a page that is missing later would kill the process.
+        ///
+        /// # Errors
+        /// `EINVAL` no such pages on this system; `ENOMEM` too few are in reserve.
+        pub(crate) fn huge(len: usize, shift: u32) -> Result<Self, Errno> {
+            let size = MapFlags::from_bits_retain(shift << HUGE_SHIFT);
+            let flags = MapFlags::PRIVATE | MapFlags::HUGETLB | size;
+            // SAFETY: a fresh mapping at an address the system picks touches nothing of ours.
+            let ptr =
+                unsafe { mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, flags) };
+            let ptr = ptr.map_err(errno).map_err(no_such_page)?.cast();
+            Ok(Self { ptr, len, fd: None, offset: 0 })
+        }
+
+        fn sealed(name: &str, len: usize, kind: MemfdFlags) -> Result<Self, Errno> {
             let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
-            let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).map_err(errno)?;
+            let fd =
+                memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | kind).map_err(errno)?;
             let size = u64::try_from(len).map_err(|_| Errno::ENOMEM)?;
             ftruncate(&fd, size).map_err(|_| Errno::ENOMEM)?;
             fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).map_err(errno)?;
@@ -118,6 +151,15 @@ mod shared {
             }
         }
     }
+
+    /// A size of huge pages that the system lacks is not a thing that is missing for now.
+    fn no_such_page(error: Errno) -> Errno {
+        match error {
+            Errno::ENOENT | Errno::ENODEV => Errno::EINVAL,
+            other => other,
+        }
+    }
+
     /// Translates a system error; the numbers are Linux's own here.
     fn errno(error: rustix::io::Errno) -> Errno {
         Errno::from_code(error.raw_os_error()).unwrap_or(Errno::EIO)
