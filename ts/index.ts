@@ -15,6 +15,9 @@ export type { HostMount, MountOptions } from './host/host-mount.ts'
 export type { ModuleParameters } from './host/module-parameters.ts'
 export { HostProcess, type ProcessOptions } from './host/process.ts'
 export type { MapOptions } from './host/process-memory.ts'
+export { BusDevice, type ParentDevice } from './host/bus-device.ts'
+export { PlainDevice, type PlainDeviceOptions } from './host/plain-device.ts'
+export { VfioCore, type BusDeviceOptions } from './host/vfio-core.ts'
 export { SoftwareHost, type IommuOptions, type SoftwareHostOptions } from './host/software-host.ts'
 export type { MachineKind } from './host/machine-kind.ts'
 
@@ -112,6 +115,7 @@ export type { HotResetDevice, HotResetProvider } from './device/hot-reset.ts'
 export { Irq } from './device/irq.ts'
 export type { IrqAction, IrqData } from './device/irq-request.ts'
 export { IrqVectors } from './device/irq-vectors.ts'
+export type * from './device/bus-driver-ops.ts'
 export type * from './device/ops.ts'
 export {
   PciModel,

@@ -297,6 +297,20 @@ export interface VfioDeviceOps {
   init?(): void
   /** Runs when the device is let go for good. */
   release?(): void
+  /**
+   * The device was bound to an iommufd, and is `id` there; the first open follows.
+   * @throws {VfioError} refuses the binding, which is undone
+   */
+  bindIommufd?(id: number): void
+  /** The device is no longer bound; where it was attached it is detached too. */
+  unbindIommufd?(): void
+  /**
+   * The device was attached to an object of the iommufd, or moved there: `ptId` is that of an address space or a page table.
+   * @throws {VfioError} refuses; it goes back to where it was
+   */
+  attachIoas?(ptId: number): void
+  /** The device was detached on its user's demand. */
+  detachIoas?(): void
   /** Runs at the first open. @throws {VfioError} refuses the open */
   openDevice?(dma: DmaAccess | undefined): void
   /** Runs at the last close. */
@@ -343,6 +357,11 @@ export interface VfioDeviceOps {
   ioeventfd?(width: 1 | 2 | 4 | 8, offset: bigint, data: bigint, lookup: (() => EventTarget64) | undefined): void
   /** Slot or bus reset, where the device sits on a bus that has one; absent: ENOTTY. */
   readonly hotReset?: HotResetProvider
+  /**
+   * Takes the requests that come as bytes as they come, but `VFIO_DEVICE_FEATURE` and those of iommufd: for drivers that parse
+   * them themselves. Absent: the callbacks above are asked by value. Returns the ioctl's value.
+   */
+  passThrough?(request: number, argument: IoctlArgument, descriptors: FeatureDescriptors): number
   /** Any other request on the device file; absent: ENOTTY. Returns the ioctl's value. */
   ioctl?(request: number, argument: IoctlArgument, descriptors: FeatureDescriptors): number
   /** `VFIO_DEVICE_FEATURE` for features that the core does not know; absent: ENOTTY. Returns the ioctl's value. */

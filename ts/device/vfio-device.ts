@@ -42,6 +42,7 @@ export class VfioDevice {
   readonly #requestInterval: number
   readonly #users = new Set<DeviceUser>()
   #access: DeviceAccess | undefined
+  #dma: DmaAccess | undefined
   #opening = false
   #index: number | undefined
   #leaving: { finished: () => void; requests: number; timer: NodeJS.Timeout | undefined } | undefined
@@ -65,6 +66,11 @@ export class VfioDevice {
   /** Whether it can be opened. */
   get registered(): boolean {
     return this.#index !== undefined && this.#leaving === undefined
+  }
+
+  /** What the device sees of memory while it is open. */
+  get dma(): DmaAccess | undefined {
+    return this.#dma
   }
 
   /** How many sessions have it open. */
@@ -115,6 +121,7 @@ export class VfioDevice {
     } catch (error) {
       warnOfModel(error) // nothing keeps a device open
     }
+    this.#dma = undefined
     access?.closeDevice(this)
     if (this.#leaving !== undefined && this.#users.size === 0) this.#left()
   }
@@ -136,8 +143,10 @@ export class VfioDevice {
     try {
       const dma = access.openDevice(this)
       try {
+        this.#dma = dma
         this.ops.openDevice?.(dma)
       } catch (error) {
+        this.#dma = undefined
         access.closeDevice(this)
         throw error
       }

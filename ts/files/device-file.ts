@@ -37,7 +37,10 @@ export class DeviceFile implements OpenFile {
   ioctl(caller: Caller, request: number, argument: IoctlArgument): number {
     const { session } = this
     if (request === IOCTL.VFIO_DEVICE_BIND_IOMMUFD) return refuseBind(argument)
-    session.ops('ioctl')
+    const ops = session.ops('ioctl')
+    if (ops.passThrough !== undefined && request !== IOCTL.VFIO_DEVICE_FEATURE) {
+      return ops.passThrough(request, argument, featureCaller(caller, session))
+    }
     switch (request) {
       case IOCTL.VFIO_DEVICE_GET_INFO:
         return this.#getInfo(argument)

@@ -39,9 +39,11 @@ import { guestTableAttacher } from './guest-tables.ts'
 import { type HostMount, mountTrees, type MountOptions } from './host-mount.ts'
 import { machineOf, type MachineKind, ppc64Request } from './machine-kind.ts'
 import { type ModuleParameters, showModuleParameters } from './module-parameters.ts'
+import { PlainDevice, type PlainDeviceOptions } from './plain-device.ts'
 import { HostProcess, type ProcessOptions } from './process.ts'
 import { IommufdFile } from './iommufd-file.ts'
 import type { MachineProcess, ProcessMachine } from './process-machine.ts'
+import { VfioCore } from './vfio-core.ts'
 import { showVfioNodes } from './vfio-nodes.ts'
 
 /** The simulated IOMMU. */
@@ -97,6 +99,8 @@ export class SoftwareHost {
   readonly pci: HostPci
   /** Mediated devices. */
   readonly mdev: MdevBus
+  /** VFIO's core, for bus drivers. */
+  readonly vfio: VfioCore
   /** Settings of the simulated kernel's modules. */
   readonly parameters: ModuleParameters
   readonly #groups: IommuGroupRegistry
@@ -107,6 +111,8 @@ export class SoftwareHost {
   readonly #users = new Map<number, NativeAddressSpace>()
   readonly #machine: ProcessMachine
   readonly #mounts = new Set<HostMount>()
+  /** What the IOMMU does not translate; undefined: there is no IOMMU. */
+  readonly #reserved: readonly ReservedRegion[] | undefined
   readonly #iommufd: { iommu: MachineIommu; tests: boolean } | undefined
   readonly #spapr: SpaprDriver | undefined
   #default: HostProcess | undefined
@@ -124,6 +130,7 @@ export class SoftwareHost {
     const { kind, pageSize } = machineOf(options)
     const tests = flag(options.iommufdTests, 'iommufdTests', false)
     const iommu = options.iommu === false ? undefined : geometryOf(record(options.iommu ?? {}, 'iommu'))
+    this.#reserved = iommu?.reserved
     this.#groups = new IommuGroupRegistry(this.sysfs, u32(options.firstGroup ?? 0, 'firstGroup'))
     this.#registry = new VfioRegistry({
       iommuGroups: this.#groups,
@@ -146,6 +153,7 @@ export class SoftwareHost {
       groups: this.#groups,
       iommu: iommu ? { reserved: iommu.reserved } : false,
     })
+    this.vfio = new VfioCore(this.#registry)
     this.pci.addDriver(vfioPciDriver(this.#registry))
     this.mdev = new MdevBus({ sysfs: this.sysfs, registry: this.#registry })
   }
@@ -170,6 +178,14 @@ export class SoftwareHost {
   process(options: ProcessOptions = {}): HostProcess {
     if (this.#closed) throw new VfioError('EBADF', 'process', { reason: 'the machine is closed' })
     return new HostProcess(this.#machine, options)
+  }
+
+  /**
+   * Adds a device of one's own, behind the machine's IOMMU: a parent for what a bus driver registers.
+   * @throws {VfioError} EINVAL no file name, EEXIST there is one of that name
+   */
+  addDevice(name: string, options: PlainDeviceOptions = {}): PlainDevice {
+    return new PlainDevice({ sysfs: this.sysfs, groups: this.#groups, reserved: this.#reserved }, name, options)
   }
 
   /** Opens a container in the default process. @throws {VfioError} EBADF the machine is closed */

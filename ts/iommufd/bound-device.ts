@@ -5,7 +5,7 @@
 import { Dma } from '../device/dma.ts'
 import type { DmaAccess } from '../device/ops.ts'
 import type { DeviceAccess, VfioDevice } from '../device/vfio-device.ts'
-import { VfioError } from '../errors.ts'
+import { VfioError, warnOfModel } from '../errors.ts'
 import type { VfioGroup } from '../group/vfio-group.ts'
 import { addon } from '../native/load.ts'
 import { syscall } from '../native/syscall.ts'
@@ -23,7 +23,9 @@ export class BoundDevice implements DeviceAccess {
   readonly #group: VfioGroup
   readonly #iommu: MachineIommu
   #object: IommufdDevice | IommufdAccess | undefined
-  #attached = false
+  #device: VfioDevice | undefined
+  /** What it is attached to, as the user named it. */
+  #target: number | undefined
   /** PASIDs that were attached; 0 is the device without one. */
   readonly #pasids = new Set<number>()
 
@@ -56,15 +58,28 @@ export class BoundDevice implements DeviceAccess {
     }
     this.#object.hold()
     this.context.hold()
+    this.#device = device
+    try {
+      device.ops.bindIommufd?.(this.#object.id)
+    } catch (error) {
+      this.#unbind()
+      throw error
+    }
     return new Dma(port.dma())
   }
 
-  /** Unbinds it. */
+  /** Unbinds it; the driver hears of it afterwards. */
   closeDevice(): void {
+    if (this.#object === undefined) return
+    this.#unbind()
+    tell(() => this.#device?.ops.unbindIommufd?.())
+  }
+
+  #unbind(): void {
     const object = this.#object
     if (object === undefined) return
     this.#object = undefined
-    this.#attached = false
+    this.#target = undefined
     this.#pasids.clear()
     object.detach()
     object.release()
@@ -75,18 +90,38 @@ export class BoundDevice implements DeviceAccess {
 
   /** `VFIO_DEVICE_ATTACH_IOMMUFD_PT`: returns the id of what it is attached to. @throws {VfioError} as the objects' */
   attach(ptId: number): number {
-    const object = this.#require(ATTACH)
-    const id = this.#attached && object instanceof IommufdDevice ? object.replace(ptId) : object.attach(ptId)
-    this.#attached = true
+    const before = this.#target
+    const id = this.#move(ptId)
+    try {
+      this.#device?.ops.attachIoas?.(id)
+    } catch (error) {
+      if (before === undefined) this.#leave()
+      else this.#move(before)
+      throw error
+    }
     return id
+  }
+
+  /** Attaches it, or moves it from where it is. */
+  #move(ptId: number): number {
+    const object = this.#require(ATTACH)
+    const there = this.#target !== undefined
+    const id = there && object instanceof IommufdDevice ? object.replace(ptId) : object.attach(ptId)
+    this.#target = ptId
+    return id
+  }
+
+  #leave(): void {
+    this.#target = undefined
+    this.#object?.detach()
   }
 
   /** `VFIO_DEVICE_DETACH_IOMMUFD_PT` (idempotent). */
   detach(): void {
-    const object = this.#require('VFIO_DEVICE_DETACH_IOMMUFD_PT')
-    if (!this.#attached) return
-    this.#attached = false
-    object.detach()
+    this.#require('VFIO_DEVICE_DETACH_IOMMUFD_PT')
+    if (this.#target === undefined) return
+    this.#leave()
+    tell(() => this.#device?.ops.detachIoas?.())
   }
 
   /** Refuses PASIDs where there are none at all. @throws {VfioError} EOPNOTSUPP a mediated device */
@@ -131,5 +166,14 @@ export class BoundDevice implements DeviceAccess {
     const object = this.#require(operation)
     if (object instanceof IommufdDevice) return object
     throw notForAccess(operation)
+  }
+}
+
+/** Runs a callback that cannot refuse any more. */
+function tell(callback: () => void): void {
+  try {
+    callback()
+  } catch (error) {
+    warnOfModel(error)
   }
 }

@@ -3,14 +3,12 @@
  *
  * Source: `struct mdev_parent_ops`, `Documentation/vfio-mediated-device.txt`.
  */
-import type { EventTarget64, IoctlArgument, RegionMapping } from '../device/ops.ts'
+import type { BusDriverArea, BusDriverArgument } from '../device/bus-driver-ops.ts'
+import type { RegionMapping } from '../device/ops.ts'
 import type { Mdev, MdevAttributeGroups, MdevAttributes, MdevParent, MdevType } from './model.ts'
 
 /** Argument of an ioctl on a device. */
-export interface LegacyArgument extends IoctlArgument {
-  /** The event behind a descriptor in the payload of `VFIO_DEVICE_SET_IRQS`. @throws {VfioError} EBADF, EINVAL */
-  eventfd(fd: number): EventTarget64
-}
+export type LegacyArgument = BusDriverArgument
 
 /** A type as an attribute group: `device_api` and `available_instances` have to be among its attributes. */
 export interface LegacyTypeGroup {
@@ -19,14 +17,7 @@ export interface LegacyTypeGroup {
 }
 
 /** What part of a device file is to be mapped. */
-export interface LegacyMapping {
-  /** Position in the device file. */
-  offset: bigint
-  length: bigint
-  read: boolean
-  write: boolean
-  shared: boolean
-}
+export type LegacyMapping = BusDriverArea
 
 /** Callbacks of a parent's driver. */
 export interface MdevParentOps {

@@ -5,7 +5,7 @@
  * instances itself.
  */
 import { invalidArgType } from '../errors.ts'
-import { LegacyDevice } from './legacy-device.ts'
+import { legacyDevice } from './legacy-device.ts'
 import type { LegacyTypeGroup, MdevParentOps } from './legacy-ops.ts'
 import type { Mdev, MdevTypeDescription } from './model.ts'
 import type { MdevParentOptions } from './parent-options.ts'
@@ -42,7 +42,7 @@ export function legacyOptions(name: string, { ops, driver, device }: LegacyParen
     ...(mdevAttrGroups === undefined ? {} : { deviceAttributes: mdevAttrGroups }),
     probe: (mdev) => {
       ops.create(mdev.type, mdev)
-      return new LegacyDevice(mdev, ops)
+      return legacyDevice(mdev, ops)
     },
     removing: removeOnce,
     remove: removeOnce,
