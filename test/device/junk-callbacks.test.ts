@@ -42,7 +42,8 @@ const JUNK: readonly unknown[] = [
 const CALLBACKS: readonly (keyof VfioDeviceOps)[] = [
   ...(['init', 'release', 'openDevice', 'closeDevice', 'getInfo', 'getRegionInfo', 'getIrqInfo', 'setIrqs'] as const),
   ...(['reset', 'read', 'write', 'mmap', 'ioeventfd', 'hotReset', 'ioctl', 'deviceFeature', 'migration'] as const),
-  ...(['dmaLogging', 'request', 'match', 'dmaUnmap'] as const),
+  ...(['dmaLogging', 'request', 'match', 'dmaUnmap', 'bindIommufd', 'unbindIommufd', 'attachIoas'] as const),
+  ...(['detachIoas', 'passThrough'] as const),
 ]
 
 type Answer = { how: 'return' | 'throw' | 'resolve' | 'reject'; what: unknown }

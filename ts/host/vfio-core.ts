@@ -88,7 +88,8 @@ export class VfioCore {
    */
   registerGroupDev(device: BusDevice<unknown>): void {
     const group = device.parent?.group
-    if (group !== undefined && !(group instanceof IommuGroup)) throw invalidArgType('parent.group', 'an IommuGroup', group)
+    if (group !== undefined && !(group instanceof IommuGroup))
+      throw invalidArgType('parent.group', 'an IommuGroup', group)
     device.joined(this.#registry.registerGroupDev(vfioOf(device), group))
   }
 
