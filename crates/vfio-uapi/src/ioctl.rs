@@ -39,6 +39,8 @@ pub struct Ioctl {
     pub nr: u8,
     /// The structure that the argument points to, if any.
     pub argument: Option<StructInfo>,
+    /// Size in bytes of a plain number that the argument points to; 0: it points to none.
+    pub scalar: usize,
 }
 
 impl Ioctl {
@@ -46,7 +48,8 @@ impl Ioctl {
     #[must_use]
     pub const fn number(&self, arch: Arch) -> u32 {
         let size = match (self.direction, &self.argument) {
-            (Direction::IO, _) | (_, None) => 0,
+            (Direction::IO, _) => 0,
+            (_, None) => self.scalar as u32,
             (_, Some(argument)) => argument.size as u32,
         };
         let direction = match (arch, self.direction) {
@@ -63,13 +66,16 @@ impl Ioctl {
     }
 }
 
-/// Declares requests and the list `IOCTLS` of a module: `NAME = IO(nr), Argument;`.
+/// Declares requests and the list `IOCTLS` of a module: `NAME = IO(nr), Argument;`, or `NAME = IOW(nr; i32);` where the
+/// argument points to a plain number.
 macro_rules! ioctls {
+    (@scalar) => { 0 };
+    (@scalar $scalar:ty) => { size_of::<$scalar>() };
     (@argument) => { None };
     (@argument $argument:ty) => { Some(<$argument as $crate::layout::UapiStruct>::INFO) };
     ($kind:expr; $(
         $(#[doc = $doc:literal])+
-        $name:ident = $direction:ident($nr:expr) $(, $argument:ty)?;
+        $name:ident = $direction:ident($nr:expr $(; $scalar:ty)?) $(, $argument:ty)?;
     )*) => {
         $(
             $(#[doc = $doc])+
@@ -80,6 +86,7 @@ macro_rules! ioctls {
                 kind: $kind,
                 nr: $nr,
                 argument: $crate::ioctl::ioctls!(@argument $($argument)?),
+                scalar: $crate::ioctl::ioctls!(@scalar $($scalar)?),
             };
         )*
 

@@ -1,7 +1,8 @@
 //! The user-space API of VFIO: constants, structures, ioctl numbers and errno, without logic.
 //!
 //! Everything is declared once, here: macros make the Rust items and the reflection from which `cargo run -p xtask -- uapi`
-//! writes `ts/uapi/`. Modules follow the headers: [`vfio`], [`iommufd`] (with the kernel's self-test requests), [`kvm`].
+//! writes `ts/uapi/`. Modules follow the headers: [`vfio`], [`iommufd`] (with the kernel's self-test requests), [`kvm`]; and
+//! [`vfio2011`], a header of its own.
 #![forbid(unsafe_code)]
 #![expect(non_upper_case_globals, reason = "the headers write names such as VFIO_TYPE1v2_IOMMU")]
 
@@ -13,6 +14,7 @@ pub mod iommufd;
 pub mod kvm;
 pub mod layout;
 pub mod vfio;
+pub mod vfio2011;
 
 pub use errno::Errno;
 

@@ -86,6 +86,44 @@ fn every_recorded_capability_has_its_layout() {
 }
 
 #[test]
+fn the_header_of_2011_has_its_numbers_and_sizes() {
+    let find = |name: &str| {
+        let requests = crate::vfio2011::SECTIONS.iter().flat_map(|section| section.ioctls);
+        *requests.into_iter().find(|ioctl| ioctl.name == name).unwrap_or_else(|| panic!("{name} is missing"))
+    };
+    // As a C compiler has them.
+    for (name, x86, ppc64) in [
+        ("VFIO_GROUP_GET_INFO", 0x3b64, 0x2000_3b64),
+        ("VFIO_GROUP_MERGE", 0x4004_3b65, 0x8004_3b65),
+        ("VFIO_GROUP_UNMERGE", 0x3b66, 0x2000_3b66),
+        ("VFIO_GROUP_GET_IOMMU_FD", 0x3b67, 0x2000_3b67),
+        ("VFIO_GROUP_GET_DEVICE_FD", 0x4001_3b68, 0x8001_3b68),
+        ("VFIO_IOMMU_MAP_DMA", 0x3b6a, 0x2000_3b6a),
+        ("VFIO_DEVICE_RESET", 0x3b71, 0x2000_3b71),
+    ] {
+        assert_eq!((find(name).number(Arch::X86), find(name).number(Arch::Ppc64)), (x86, ppc64), "{name}");
+    }
+    let sizes: Vec<_> = crate::vfio2011::SECTIONS
+        .iter()
+        .flat_map(|section| section.structs)
+        .map(|info| (info.name, info.size))
+        .collect();
+    assert_eq!(
+        sizes,
+        [
+            ("vfio_group_info", 8),
+            ("vfio_iommu_info", 32),
+            ("vfio_dma_map", 32),
+            ("vfio_device_info", 16),
+            ("vfio_region_info", 32),
+            ("vfio_irq_info", 16),
+            ("vfio_irq_eventfds", 16),
+            ("vfio_unmask_irq", 16),
+        ]
+    );
+}
+
+#[test]
 fn names_are_unique() {
     let mut seen = HashMap::new();
     for section in SECTIONS {

@@ -2,16 +2,15 @@
 
 use std::fmt::Write as _;
 
-use vfio_uapi::SECTIONS;
 use vfio_uapi::constant::Value;
 
+use super::Header;
 use super::source::{doc, header, number, quote};
 
 /// Makes the file.
-pub(super) fn source() -> String {
-    let mut source =
-        header("Constants of the VFIO, iommufd and KVM headers; those for 64-bit fields are bigints.");
-    for section in SECTIONS.iter().filter(|section| !section.constants.is_empty()) {
+pub(super) fn source(of: &Header) -> String {
+    let mut source = header(&format!("Constants of {}; those for 64-bit fields are bigints.", of.name));
+    for section in of.sections.iter().filter(|section| !section.constants.is_empty()) {
         let _ = write!(source, "\n// {}\n\n", section.title);
         for constant in section.constants {
             let value = match constant.value {

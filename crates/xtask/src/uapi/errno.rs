@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use vfio_uapi::Errno;
 
+use super::Header;
 use super::source::{header, quote};
 
 /// Makes the file.
-pub(super) fn source() -> String {
+pub(super) fn source(_: &Header) -> String {
     let mut source = header("Errno: the numbers with which Linux refuses, their names and short texts.");
     source.push_str("\n/** Numbers by name. */\nexport const ERRNO = {\n");
     for errno in Errno::ALL {

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use vfio_uapi::SECTIONS;
 use vfio_uapi::capability::{CAPABILITIES, Capability};
 use vfio_uapi::layout::{FieldInfo, StructInfo};
 
+use super::Header;
 use super::source::{doc, header, number, property, quote, variable};
 
 fn field(info: &FieldInfo) -> String {
@@ -45,16 +45,18 @@ fn capability(capability: &Capability) -> String {
 }
 
 /// Makes the file.
-pub(super) fn source() -> String {
-    let structs: Vec<_> = SECTIONS.iter().flat_map(|section| section.structs).collect();
+pub(super) fn source(of: &Header) -> String {
+    let structs: Vec<_> = of.sections.iter().flat_map(|section| section.structs).collect();
     let scalars = ["s32", "s64", "u16", "u16s", "u32", "u32s", "u64", "u64s", "u8", "u8s"];
     let body: String = structs.iter().map(|info| codec(info)).collect();
     let used: Vec<_> = scalars.iter().filter(|name| body.contains(&format!(": {name}("))).copied().collect();
-    let mut source = header("Codecs of the structures of the VFIO, iommufd and KVM headers.");
+    let mut source = header(&format!("Codecs of the structures of {}.", of.name));
     let _ = writeln!(
         source,
-        "import {{ struct, {}, type AnyCodec, type CapabilityCodec }} from './codec.ts'",
-        used.join(", ")
+        "import {{ struct, {}, type AnyCodec{} }} from '{}codec.ts'",
+        used.join(", "),
+        if of.capabilities { ", type CapabilityCodec" } else { "" },
+        of.root,
     );
     source.push_str(&body);
     source.push_str("\n/** Codecs by the C names of their structures. */\nexport const STRUCTS = {\n");
@@ -63,6 +65,9 @@ pub(super) fn source() -> String {
     }
     source.push_str("} as const satisfies Record<string, AnyCodec>\n");
     source.push_str("\n/** C name of a structure, such as `'vfio_irq_set'`. */\nexport type StructName = keyof typeof STRUCTS\n");
+    if !of.capabilities {
+        return source;
+    }
     source.push_str(
         "\n/** Capabilities by the C name of the info structure that carries them, then by id. */\n",
     );
