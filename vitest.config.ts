@@ -8,6 +8,7 @@ export default defineConfig({
     alias: [
       { find: /^vfio$/, replacement: source('index.ts') },
       { find: /^vfio\/uapi$/, replacement: source('uapi/index.ts') },
+      { find: /^vfio\/2011$/, replacement: source('vfio2011/index.ts') },
     ],
   },
   test: {

@@ -17,7 +17,7 @@ describe('the built package', () => {
   needs(built, 'it is not built: npm run build')
   const names = 'console.log(Object.keys(vfio).sort().join())'
 
-  it.each(['vfio', 'vfio/uapi'])('gives the same names by import and by require: %s', (path) => {
+  it.each(['vfio', 'vfio/uapi', 'vfio/2011'])('gives the same names by import and by require: %s', (path) => {
     const imported = evaluate('module', `import * as vfio from '${path}'; ${names}`)
     const required = evaluate('commonjs', `const vfio = require('${path}'); ${names}`)
     expect(imported.split(',')).not.toHaveLength(0)

@@ -188,6 +188,14 @@ export class SoftwareHost {
     return new PlainDevice({ sysfs: this.sysfs, groups: this.#groups, reserved: this.#reserved }, name, options)
   }
 
+  /**
+   * Makes a container with nothing in it.
+   * @internal
+   */
+  makeContainer(): VfioContainer {
+    return new VfioContainer(this.#drivers)
+  }
+
   /** Opens a container in the default process. @throws {VfioError} EBADF the machine is closed */
   openContainer(): Container {
     return this.defaultProcess.openContainer()
@@ -298,7 +306,7 @@ export class SoftwareHost {
       dev: this.dev,
       pageSize,
       request: kind === 'x86' ? (request) => request : ppc64Request,
-      makeContainer: () => new VfioContainer(this.#drivers),
+      makeContainer: () => this.makeContainer(),
       makeIommufd: (task) => {
         const { iommu, tests } = this.#requireIommufd()
         return new Iommufd(new IommufdContext({ tests }), task, { iommu, device: (name) => this.#vfioDevice(name) })
@@ -311,7 +319,7 @@ export class SoftwareHost {
 
   #showNodes(): void {
     const iommufd = this.#iommufd
-    this.dev.add('/dev/vfio/vfio', { mode: 0o666, open: () => new ContainerFile(new VfioContainer(this.#drivers)) })
+    this.dev.add('/dev/vfio/vfio', { mode: 0o666, open: () => new ContainerFile(this.makeContainer()) })
     this.dev.add('/dev/kvm', { mode: 0o666, open: () => new KvmFile(this.#guests()) })
     this.dev.add('/dev/iommu', {
       mode: 0o660,

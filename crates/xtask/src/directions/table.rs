@@ -30,8 +30,27 @@ pub(super) const LAYERS: &[&[&str]] = &[
 ];
 
 /// Folders outside the rows: what each may import, and nothing else.
-pub(super) const APART: &[(&str, &[&str])] =
-    &[("drivers", &["mdev", "device", "shape", "errors", "uapi"]), ("cli", &["index"])];
+pub(super) const APART: &[(&str, &[&str])] = &[
+    ("drivers", &["mdev", "device", "shape", "errors", "uapi"]),
+    (
+        "vfio2011",
+        &[
+            "host",
+            "pci",
+            "files",
+            "group",
+            "container",
+            "device",
+            "memory",
+            "native",
+            "shape",
+            "errors",
+            "uapi",
+        ],
+    ),
+    ("cli", &["index"]),
+];
 
 /// Which modules may import a folder that stands apart.
-pub(super) const USERS_OF_APART: &[(&str, &[&str])] = &[("drivers", &["index", "topology"]), ("cli", &[])];
+pub(super) const USERS_OF_APART: &[(&str, &[&str])] =
+    &[("drivers", &["index", "topology"]), ("vfio2011", &[]), ("cli", &[])];
