@@ -142,7 +142,7 @@ export { HostMemory, type AllocateOptions, type BufferPart, type ByteSource } fr
 export { UEVENT_ACTIONS, type UeventAction } from './sysfs/device-node.ts'
 export type { SysfsAttribute, SysfsBinary, SysfsDirectory, SysfsLink, SysfsNode } from './sysfs/node.ts'
 export type { RenderOptions } from './sysfs/render.ts'
-export { SysfsTree, type SysfsStat } from './sysfs/tree.ts'
+export { SysfsTree, type SysfsChange, type SysfsStat, type SysfsStored } from './sysfs/tree.ts'
 
 export { connect, type ConnectOptions } from './user/connect.ts'
 export { RemoteDevice, type Doorbell, type RemoteMapping, type RemoteRange } from './user/remote-device.ts'

@@ -1,4 +1,5 @@
 /** What this installation can do, and why it cannot do the rest. */
+import { accessSync, constants } from 'node:fs'
 import { addon } from '../native/load.ts'
 import { target } from '../native/target.ts'
 import { NO_VFIO_USER } from '../native/vfio-user.ts'
@@ -33,6 +34,8 @@ export interface BackendCapabilities {
   spapr: Availability
   /** Devices served to other programs by vfio-user. */
   vfioUser: Availability
+  /** Machines as files of the operating system (`host.mount`); whether this user may mount is told by trying. */
+  mount: Availability
   /** The kernel's own `/dev/vfio`. */
   linux: Availability
 }
@@ -55,7 +58,17 @@ export function capabilities(): BackendCapabilities {
     kvm: native,
     spapr: native,
     vfioUser: process.platform === 'linux' ? native : { available: false, reason: NO_VFIO_USER },
+    mount: needsLinux.available ? fuseAvailability() : needsLinux,
     linux: missing,
+  }
+}
+
+function fuseAvailability(): Availability {
+  try {
+    accessSync('/dev/fuse', constants.R_OK | constants.W_OK)
+    return { available: true }
+  } catch (error) {
+    return { available: false, reason: `FUSE cannot be used: ${(error as Error).message}` }
   }
 }
 
