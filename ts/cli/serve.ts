@@ -1,20 +1,26 @@
 /** `vfio serve`: a device of ours for QEMU and other vfio-user clients. */
 import { randomUUID } from 'node:crypto'
-import { parseArgs } from 'node:util'
+import { resolve } from 'node:path'
 import {
+  type DeviceServer,
+  E1000e,
   Edu,
   mbochs,
   mdpy,
   mtty,
   Nvme,
-  serve,
-  SoftwareHost,
-  type DeviceServer,
   type RegisteredDevice,
+  SoftwareHost,
+  Testdev,
+  VfioError,
 } from '../index.ts'
+import { type Command, EXIT, UsageError } from './command.ts'
+import { HostClient, NoHostError } from './daemon/client.ts'
+import type { ServeRequest } from './daemon/protocol.ts'
+import { isUuid, serveLogged } from './daemon/served.ts'
+import { socketPath } from './daemon/socket-path.ts'
+import { event } from './output.ts'
 
-const USAGE_ERROR = 2
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 const FUNCTION = '0000:00:02.0'
 const DEFAULT_CARD = 'mtty-2'
 /** Drivers of mediated devices by the types that they offer; the samples' faults would stop guests. */
@@ -29,97 +35,105 @@ const MDEV_TYPES: Readonly<Record<string, keyof typeof DRIVERS>> = {
   'mbochs-medium': 'mbochs',
   'mbochs-large': 'mbochs',
 }
+const FUNCTIONS = { edu: Edu, nvme: Nvme, e1000e: E1000e, testdev: Testdev }
 
-/** Serves a device until it is told to stop (SIGINT, SIGTERM). */
-export async function serveCommand(args: readonly string[]): Promise<number> {
-  const options = parse(args)
-  if (typeof options === 'string') {
-    console.error(`${options}\nusage: vfio serve TYPE-OR-UUID --socket PATH [--keep-state] [--uid N] [--json]`)
-    return USAGE_ERROR
-  }
-  using host = new SoftwareHost()
-  const device = makeDevice(host, options.device)
-  if (device === undefined) {
-    console.error(`unknown type ${options.device}; there are ${Object.keys(MDEV_TYPES).join(', ')}, edu and nvme`)
-    return USAGE_ERROR
-  }
-  const { path, keepState, uid } = options
-  const server = await serve(device, { path, keepState, ...(uid === undefined ? {} : { uid }) })
-  const log = options.json ? logJson : logText
-  log('listening', { device: options.device, path })
-  server.on('attach', ({ pid, uid: user, minor }) => log('attached', { pid, uid: user, version: `0.${minor}` }))
-  server.on('detach', (reason) => log('detached', { reason }))
-  server.on('refuse', (reason) => log('refused', { reason }))
-  await stopped(server)
-  log('stopped', {})
-  return 0
-}
-
-interface ServeArguments {
-  device: string
-  path: string
-  keepState: boolean
-  uid: number | undefined
-  json: boolean
-}
-
-function parse(args: readonly string[]): ServeArguments | string {
-  try {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        socket: { type: 'string' },
-        'keep-state': { type: 'boolean' },
-        uid: { type: 'string' },
-        json: { type: 'boolean' },
-      },
-    })
-    const [device, ...more] = positionals
-    if (device === undefined || more.length > 0) return 'one device, please'
-    if (values.socket === undefined) return 'the socket is missing'
-    const uid = values.uid === undefined ? undefined : Number(values.uid)
-    if (uid !== undefined && !Number.isSafeInteger(uid)) return `${values.uid} is no user id`
-    return {
-      device,
-      path: values.socket,
-      keepState: values['keep-state'] ?? false,
-      uid,
-      json: values.json ?? false,
+export const serve: Command = {
+  name: 'serve',
+  summary: 'serves a device over vfio-user, for QEMU and others',
+  operands: 'TYPE-OR-DEVICE',
+  description: [
+    'TYPE makes a device that lives as long as the command: mtty-1, mtty-2 (serial cards), edu (DMA test device), nvme (NVMe controller), e1000e, testdev, mdpy-vga, -xga, -hd and mbochs-small, -medium, -large (displays).',
+    'DEVICE is one of the host that runs (vfio host): the UUID of a mediated device, or the address of a PCI function. Where no host has the UUID, an mtty-2 card with it is made.',
+    `QEMU attaches with -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"PATH"}}', and with the guest's memory shared: -object memory-backend-memfd,id=mem,size=SIZE,share=on -machine memory-backend=mem.`,
+  ],
+  options: [
+    { name: 'socket', value: 'PATH', summary: 'where clients attach' },
+    { name: 'keep-state', summary: 'does not reset the device when a client goes' },
+    { name: 'uid', value: 'N', summary: 'refuses clients of other users' },
+    {
+      name: 'host',
+      value: 'SOCKET',
+      summary: 'the host that has the device; default: VFIO_HOST, or the one of `vfio host`',
+    },
+  ],
+  async run(call) {
+    const [device] = call.operands
+    if (device === undefined) throw new UsageError('which device?')
+    const uid = call.count('uid')
+    const request = {
+      device: isUuid(device) ? device.toLowerCase() : device,
+      path: resolve(call.need('socket')),
+      keepState: call.flag('keep-state'),
+      ...(uid === undefined ? {} : { uid }),
     }
-  } catch (error) {
-    return (error as Error).message
-  }
+    const client = await hostWith(request.device, call.text('host'))
+    if (client !== undefined) return serveThere(client, request, call.json)
+    return serveHere(request, call.json)
+  },
 }
 
-/** Makes the device that a name stands for. */
-function makeDevice(host: SoftwareHost, name: string): RegisteredDevice | undefined {
-  const card = UUID.test(name) ? { type: DEFAULT_CARD, uuid: name.toLowerCase() } : { type: name, uuid: randomUUID() }
+/** Serves a device of the host that runs, until interrupted or until the host goes. */
+async function serveThere(client: HostClient, request: ServeRequest, json: boolean): Promise<number> {
+  using _closing = client
+  await client.call('serve', request, (name, details) => event(json, name, details))
+  const gone = await Promise.race([interrupted().then(() => false), client.ended().then(() => true)])
+  if (gone) throw new NoHostError(`the host at ${client.place} has gone`)
+  event(json, 'stopped')
+  return EXIT.done
+}
+
+/** Serves a device made for it. */
+async function serveHere(request: ServeRequest, json: boolean): Promise<number> {
+  using host = new SoftwareHost()
+  const { device, ...options } = request
+  const server: DeviceServer = await serveLogged(made(host, device), device, options, (name, details) =>
+    event(json, name, details),
+  )
+  await interrupted()
+  await server.close()
+  event(json, 'stopped')
+  return EXIT.done
+}
+
+/** The host that runs, if it has the device; one that was asked for by name must run. */
+async function hostWith(device: string, named: string | undefined): Promise<HostClient | undefined> {
+  const explicit = named !== undefined
+  if (!explicit && !isUuid(device) && !device.includes(':')) return undefined
+  let client: HostClient
+  try {
+    client = await HostClient.connect(socketPath(named))
+  } catch (error) {
+    if (explicit || !isUuid(device)) throw error
+    return undefined
+  }
+  if (explicit || !isUuid(device)) return client
+  const devices = await client.list('/sys/bus/mdev/devices')
+  if (devices.includes(device)) return client
+  client.close()
+  return undefined
+}
+
+/** Makes the device that a name stands for. @throws {VfioError} ENODEV it stands for none */
+function made(host: SoftwareHost, name: string): RegisteredDevice {
+  const card = isUuid(name) ? { type: DEFAULT_CARD, uuid: name } : { type: name, uuid: randomUUID() }
   const driver = Object.hasOwn(MDEV_TYPES, card.type) ? MDEV_TYPES[card.type] : undefined
   if (driver !== undefined) {
     host.mdev.registerParent(driver, DRIVERS[driver]({ repaired: true }))
     return host.mdev.create(card.type, card.uuid)
   }
-  if (name === 'edu') return host.pci.add(FUNCTION, new Edu(), { driver: 'vfio-pci' })
-  if (name === 'nvme') return host.pci.add(FUNCTION, new Nvme(), { driver: 'vfio-pci' })
-
-  return undefined
-}
-
-/** Waits until the program is asked to end and the server has stopped. */
-function stopped(server: DeviceServer): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => void server.close().then(resolve, reject)
-    process.once('SIGINT', stop)
-    process.once('SIGTERM', stop)
+  if (Object.hasOwn(FUNCTIONS, name)) {
+    const Model = FUNCTIONS[name as keyof typeof FUNCTIONS]
+    return host.pci.add(FUNCTION, new Model(), { driver: 'vfio-pci' })
+  }
+  throw new VfioError('ENODEV', 'serve', {
+    reason: `there is no type ${name}`,
+    remedy: `there are ${[...Object.keys(MDEV_TYPES), ...Object.keys(FUNCTIONS)].join(', ')}`,
   })
 }
 
-function logText(event: string, details: Record<string, unknown>): void {
-  const text = Object.entries(details).map(([key, value]) => `${key} ${String(value)}`)
-  console.log(`${new Date().toISOString()} ${event}${text.length > 0 ? `: ${text.join(', ')}` : ''}`)
-}
-
-function logJson(event: string, details: Record<string, unknown>): void {
-  console.log(JSON.stringify({ time: new Date().toISOString(), event, ...details }))
+/** Settles when the program is asked to end. */
+function interrupted(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
+  })
 }

@@ -21,7 +21,7 @@ export class GroupExplanation {
   readonly members: readonly ExplainedMember[]
 
   /** Looks at `group`; `held` tells whether a VFIO driver holds a device. */
-  constructor(group: IommuGroup, viable: boolean, held: (name: string) => boolean) {
+  constructor(group: Pick<IommuGroup, 'number' | 'members'>, viable: boolean, held: (name: string) => boolean) {
     this.group = group.number
     this.viable = viable
     this.members = group.members.map((member) => explainMember(member, held(member.name)))
