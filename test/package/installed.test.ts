@@ -1,35 +1,12 @@
 /** The tarballs of `npm run pack` as a stranger gets them: installed by npm into an empty folder, without Rust. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { packageOf, target } from '../../ts/native/target.ts'
 import { needs } from '../needs.ts'
 import { NODE_VERSIONS, nodeOf } from './node-versions.ts'
+import { DMA, DOORBELL_ANSWERS, DOORBELL_CLIENT } from './programs.ts'
 import { packed, Project, tarballs, whyNotPacked } from './tarballs.ts'
-
-/** A user's program: maps memory and has a device copy through it. */
-const PROGRAM = `
-const host = new vfio.SoftwareHost()
-host.pci.add('0000:00:04.0', new vfio.Edu(), { driver: 'vfio-pci' })
-const container = host.openContainer()
-const group = host.openGroup(0)
-group.setContainer(container)
-container.setIommu(vfio.VFIO_TYPE1v2_IOMMU)
-const ram = vfio.HostMemory.allocate(4096)
-container.mapDma({ iova: 0, memory: ram, read: true, write: true })
-const device = group.getDevice('0000:00:04.0')
-device.region(vfio.VFIO_PCI_CONFIG_REGION_INDEX).writeU16(4, 6)
-const bar = device.region(vfio.VFIO_PCI_BAR0_REGION_INDEX)
-ram.writeU32(0, 0xc0ffee)
-for (const [source, destination, command] of [[0, 0x40000, 1], [0x40000, 0x100, 3]]) {
-  bar.writeU64(0x80, source)
-  bar.writeU64(0x88, destination)
-  bar.writeU64(0x90, 4)
-  bar.writeU64(0x98, command)
-}
-console.log(ram.readU32(0x100).toString(16), vfio.capabilities().native.available)
-for (const thing of [device, group, container, ram, host]) thing.close()
-`
 
 /** What the last line of each example looks like; one that is not named only has to end well. */
 const LAST_LINES: Readonly<Record<string, RegExp>> = {
@@ -38,7 +15,7 @@ const LAST_LINES: Readonly<Record<string, RegExp>> = {
   'mdev-in-ts.js': /^devices left: 0$/,
   'spapr-windows.js': /stays locked/,
 }
-/** Runs until it is told to stop; `examples.test.ts` is its client. */
+/** Runs until it is told to stop. */
 const SERVER = 'serve-to-qemu.js'
 
 describe.each(NODE_VERSIONS)('installed with Node %s', (version) => {
@@ -52,7 +29,7 @@ describe.each(NODE_VERSIONS)('installed with Node %s', (version) => {
   }, 300_000)
 
   afterAll(() => {
-    if (packed) rmSync(project.folder, { recursive: true, force: true })
+    if (packed) project.remove()
   })
 
   it('runs on that Node, with no Rust in sight', () => {
@@ -69,12 +46,12 @@ describe.each(NODE_VERSIONS)('installed with Node %s', (version) => {
   })
 
   it('works when it is imported', () => {
-    writeFileSync(project.path('imports.mjs'), `import * as vfio from 'vfio'\n${PROGRAM}`)
+    writeFileSync(project.path('imports.mjs'), `import * as vfio from 'vfio'\n${DMA}`)
     expect(project.run('imports.mjs')).toBe('c0ffee true')
   })
 
   it('works when it is required', () => {
-    writeFileSync(project.path('requires.cjs'), `const vfio = require('vfio')\n${PROGRAM}`)
+    writeFileSync(project.path('requires.cjs'), `const vfio = require('vfio')\n${DMA}`)
     expect(project.run('requires.cjs')).toBe('c0ffee true')
     const same = "import { SoftwareHost } from 'vfio'; import { createRequire } from 'node:module'\n"
     writeFileSync(
@@ -107,6 +84,19 @@ describe.each(NODE_VERSIONS)('installed with Node %s', (version) => {
       expect(last, example).toMatch(LAST_LINES[example] ?? /./)
     }
   })
+
+  it('serves the model of an example to a client in another process', { timeout: 60_000 }, async () => {
+    writeFileSync(project.path('client.mjs'), DOORBELL_CLIENT)
+    const socket = project.path('bell.sock')
+    const server = await project.start(`node_modules/vfio/examples/${SERVER}`, socket)
+    expect(project.run('client.mjs', socket)).toBe(DOORBELL_ANSWERS)
+    const { code, output } = await server.stop()
+    expect({ code, output, left: existsSync(socket) }).toEqual({
+      code: 0,
+      output: expect.stringMatching(/^Attach QEMU[^]*"path":"[^]*has the device\nit has let it go\n$/),
+      left: false,
+    })
+  })
 })
 
 describe('without the package of the target', () => {
@@ -120,7 +110,7 @@ describe('without the package of the target', () => {
   }, 60_000)
 
   afterAll(() => {
-    if (packed) rmSync(project.folder, { recursive: true, force: true })
+    if (packed) project.remove()
   })
 
   it('imports, tells, and works as far as nothing native is needed', () => {

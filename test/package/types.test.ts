@@ -1,5 +1,5 @@
 /** The types of the tarballs in a user's project, and the programs of README and examples compiled there. */
-import { cpSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fetched } from './node-versions.ts'
@@ -44,7 +44,7 @@ describe('the types', () => {
   }, 120_000)
 
   afterAll(() => {
-    if (packed) rmSync(project.folder, { recursive: true, force: true })
+    if (packed) project.remove()
   })
 
   describe.each(['newest', 'oldest'])('resolve with the %s TypeScript', (compiler) => {
