@@ -144,6 +144,9 @@ export type { SysfsAttribute, SysfsBinary, SysfsDirectory, SysfsLink, SysfsNode 
 export type { RenderOptions } from './sysfs/render.ts'
 export { SysfsTree, type SysfsChange, type SysfsStat, type SysfsStored } from './sysfs/tree.ts'
 
+export { Kvm, KvmMachine, KvmVfio, type Descriptor } from './kvm/kvm.ts'
+export { openKvm } from './kvm/linux-kvm.ts'
+
 export { connect, type ConnectOptions } from './user/connect.ts'
 export { RemoteDevice, type Doorbell, type RemoteMapping, type RemoteRange } from './user/remote-device.ts'
 export { serve, type RegisteredDevice, type Servable, type ServableModel } from './user/serve.ts'

@@ -30,6 +30,8 @@ export interface BackendCapabilities {
   iommufd: Availability
   /** The KVM-VFIO device. */
   kvm: Availability
+  /** The system's own KVM (`openKvm`). */
+  linuxKvm: Availability
   /** `VFIO_SPAPR_TCE_IOMMU`. */
   spapr: Availability
   /** Devices served to other programs by vfio-user. */
@@ -56,19 +58,21 @@ export function capabilities(): BackendCapabilities {
     memfd: needsLinux,
     iommufd: native,
     kvm: native,
+    linuxKvm: needsLinux.available ? reachable('/dev/kvm', 'KVM') : needsLinux,
     spapr: native,
     vfioUser: process.platform === 'linux' ? native : { available: false, reason: NO_VFIO_USER },
-    mount: needsLinux.available ? fuseAvailability() : needsLinux,
+    mount: needsLinux.available ? reachable('/dev/fuse', 'FUSE') : needsLinux,
     linux: missing,
   }
 }
 
-function fuseAvailability(): Availability {
+/** Tells whether a device node of the system can be opened. */
+function reachable(path: string, what: string): Availability {
   try {
-    accessSync('/dev/fuse', constants.R_OK | constants.W_OK)
+    accessSync(path, constants.R_OK | constants.W_OK)
     return { available: true }
   } catch (error) {
-    return { available: false, reason: `FUSE cannot be used: ${(error as Error).message}` }
+    return { available: false, reason: `${what} cannot be used: ${(error as Error).message}` }
   }
 }
 

@@ -3,6 +3,7 @@ import type { VfioContainer } from '../container/vfio-container.ts'
 import type { VfioGroup } from '../group/vfio-group.ts'
 import type { Task } from '../device/task.ts'
 import type { Iommufd } from '../iommufd/iommufd.ts'
+import type { VirtualMachineOptions } from '../kvm/virtual-machine.ts'
 import type { NativeAddressSpace } from '../native/addon.ts'
 import type { DevTree } from './dev-tree.ts'
 
@@ -24,6 +25,8 @@ export interface ProcessMachine {
   makeContainer(): VfioContainer
   /** Opens an iommufd for a process. @throws {VfioError} ENODEV the machine has none */
   makeIommufd(task: Task): Iommufd
+  /** What the machine's virtual machines can do. */
+  guests(): VirtualMachineOptions
   /** The VFIO group of that number. @throws {VfioError} ENOENT no device of it is bound to a VFIO driver */
   vfioGroup(number: number): VfioGroup
   /** A process has begun. */

@@ -15,6 +15,8 @@ import { makePipe } from '../files/pipe-file.ts'
 import { Group } from '../group/group.ts'
 import type { HostMemory } from '../memory/host-memory.ts'
 import type { Iommufd } from '../iommufd/iommufd.ts'
+import type { Kvm } from '../kvm/kvm.ts'
+import { softwareKvm } from '../kvm/software-kvm.ts'
 import type { GuestTceTable } from '../spapr/guest-tce-table.ts'
 import type { NativeAddressSpace } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
@@ -154,6 +156,13 @@ export class HostProcess implements Task {
   openIommufd(): Iommufd {
     this.#alive('open')
     return this.#machine.makeIommufd(this)
+  }
+
+  /** Opens the machine's KVM (`/dev/kvm`), which takes descriptors of this process. @throws {VfioError} EBADF the process has ended, EACCES */
+  openKvm(): Kvm {
+    this.#alive('open')
+    this.#mayOpen('/dev/kvm')
+    return softwareKvm(this.#owner.caller, this.#machine.guests())
   }
 
   /**

@@ -311,6 +311,7 @@ export class SoftwareHost {
         const { iommu, tests } = this.#requireIommufd()
         return new Iommufd(new IommufdContext({ tests }), task, { iommu, device: (name) => this.#vfioDevice(name) })
       },
+      guests: () => this.#guests(),
       vfioGroup: (number) => this.#vfioGroup(number),
       started: (process) => this.#started(process),
       exited: (process) => void this.#processes.delete(process),

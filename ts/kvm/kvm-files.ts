@@ -3,17 +3,16 @@ import type { IoctlArgument } from '../device/ops.ts'
 import { VfioError } from '../errors.ts'
 import {
   KVM_API_VERSION,
-  KVM_CAP_DEVICE_CTRL,
   KVM_CREATE_DEVICE_TEST,
-  KVM_DEV_VFIO_FILE,
   KVM_DEV_VFIO_FILE_ADD,
-  KVM_DEV_VFIO_FILE_DEL,
   KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE,
 } from '../uapi/constants.ts'
 import { IOCTL } from '../uapi/ioctl.ts'
 import { kvmCreateDevice, kvmDeviceAttr, kvmVfioSpaprTce } from '../uapi/structs.ts'
 import { status } from '../native/syscall.ts'
-import type { HeldFile, KvmCaller } from './held-file.ts'
+import { addFile, deleteFile, refuseToRead, requireAttribute, setSpaprTce } from './attributes.ts'
+import type { KvmCaller } from './held-file.ts'
+import { checkExtension } from './software-kvm.ts'
 import type { KvmVfioDevice } from './vfio-device.ts'
 import { VirtualMachine, type VirtualMachineOptions } from './virtual-machine.ts'
 
@@ -35,7 +34,7 @@ export class KvmFile {
         requireNothing(argument, 'KVM_CREATE_VM')
         return caller.install(new VirtualMachineFile(new VirtualMachine(this.#options)))
       case IOCTL.KVM_CHECK_EXTENSION:
-        return checkExtension(argument)
+        return checkExtension(argument.value)
       default:
         throw new VfioError('EINVAL', 'ioctl', { reason: `/dev/kvm knows no request 0x${request.toString(16)}` })
     }
@@ -54,7 +53,7 @@ export class VirtualMachineFile {
   ioctl(caller: KvmCaller, request: number, argument: IoctlArgument): number {
     switch (request) {
       case IOCTL.KVM_CHECK_EXTENSION:
-        return checkExtension(argument)
+        return checkExtension(argument.value)
       case IOCTL.KVM_CREATE_DEVICE:
         this.#createDevice(caller, argument)
         return 0
@@ -102,7 +101,7 @@ export class KvmDeviceFile {
         this.#set(caller, argument)
         return 0
       case IOCTL.KVM_GET_DEVICE_ATTR:
-        throw new VfioError('EPERM', 'KVM_GET_DEVICE_ATTR', { reason: 'attributes of this device are only set' })
+        return refuseToRead()
       case IOCTL.KVM_HAS_DEVICE_ATTR:
         this.#has(argument)
         return 0
@@ -117,70 +116,28 @@ export class KvmDeviceFile {
 
   #has(argument: IoctlArgument): void {
     const { group, attr } = kvmDeviceAttr.decode(argument.read(kvmDeviceAttr.size))
-    if (group !== KVM_DEV_VFIO_FILE || !this.#knows(attr)) throw noAttribute('KVM_HAS_DEVICE_ATTR', group, attr)
+    requireAttribute(this.device, 'KVM_HAS_DEVICE_ATTR', group, attr)
   }
 
   #set(caller: KvmCaller, argument: IoctlArgument): void {
-    const operation = 'KVM_SET_DEVICE_ATTR'
     const { group, attr, addr } = kvmDeviceAttr.decode(argument.read(kvmDeviceAttr.size))
-    if (group !== KVM_DEV_VFIO_FILE || !this.#knows(attr)) throw noAttribute(operation, group, attr)
-    if (attr === BigInt(KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE)) return this.#setSpaprTce(caller, addr)
-    const held = hold(caller, readS32(caller, addr), operation)
-    if (attr === BigInt(KVM_DEV_VFIO_FILE_ADD)) return this.device.add(held)
-    try {
-      this.device.delete(held.file)
-    } finally {
-      held.release()
+    requireAttribute(this.device, 'KVM_SET_DEVICE_ATTR', group, attr)
+    if (attr === BigInt(KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE)) {
+      const { groupfd, tablefd } = kvmVfioSpaprTce.decode(copyIn(caller, addr, kvmVfioSpaprTce.size))
+      return setSpaprTce(this.device, caller, groupfd, tablefd)
     }
+    const fd = new DataView(copyIn(caller, addr, 4).buffer).getInt32(0, true)
+    if (attr === BigInt(KVM_DEV_VFIO_FILE_ADD)) addFile(this.device, caller, fd)
+    else deleteFile(this.device, caller, fd)
   }
-
-  #knows(attr: bigint): boolean {
-    if (attr === BigInt(KVM_DEV_VFIO_FILE_ADD) || attr === BigInt(KVM_DEV_VFIO_FILE_DEL)) return true
-    return attr === BigInt(KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE) && this.device.setSpaprTce !== undefined
-  }
-
-  #setSpaprTce(caller: KvmCaller, address: bigint): void {
-    const operation = 'KVM_SET_DEVICE_ATTR'
-    const bytes = new Uint8Array(kvmVfioSpaprTce.size)
-    status(caller.mm.read(address, bytes), operation, { address })
-    const { groupfd, tablefd } = kvmVfioSpaprTce.decode(bytes)
-    const group = hold(caller, groupfd, operation)
-    try {
-      if (!this.device.has(group.file)) {
-        throw new VfioError('ENOENT', operation, { reason: 'the group was not added' })
-      }
-      const table = hold(caller, tablefd, operation)
-      try {
-        this.device.setSpaprTce?.(group.file, table.file)
-      } finally {
-        table.release()
-      }
-    } finally {
-      group.release()
-    }
-  }
-}
-
-function checkExtension(argument: IoctlArgument): number {
-  return argument.value === BigInt(KVM_CAP_DEVICE_CTRL) ? 1 : 0
 }
 
 function requireNothing(argument: IoctlArgument, operation: string): void {
   if (argument.value !== 0n) throw new VfioError('EINVAL', operation, { reason: 'its argument is 0' })
 }
 
-function noAttribute(operation: string, group: number, attr: bigint): VfioError {
-  return new VfioError('ENXIO', operation, { reason: `there is no attribute ${attr} in group ${group}` })
-}
-
-function readS32(caller: KvmCaller, address: bigint): number {
-  const bytes = new Uint8Array(4)
+function copyIn(caller: KvmCaller, address: bigint, length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length)
   status(caller.mm.read(address, bytes), 'KVM_SET_DEVICE_ATTR', { address })
-  return new DataView(bytes.buffer).getInt32(0, true)
-}
-
-function hold(caller: KvmCaller, fd: number, operation: string): HeldFile {
-  const held = caller.hold(fd)
-  if (held === undefined) throw new VfioError('EBADF', operation, { reason: `descriptor ${fd} is not open` })
-  return held
+  return bytes
 }

@@ -21,12 +21,14 @@ import type {
   NativeVfioPci,
   NativeVfioPciOptions,
 } from './addon-pci.ts'
+import type { NativeKvmClass } from './addon-kvm.ts'
 import type { NativeConnect, NativeServerClass } from './addon-user.ts'
 
 export * from './addon-iommu.ts'
 export * from './addon-iommufd.ts'
 export * from './addon-memory.ts'
 export * from './addon-pci.ts'
+export * from './addon-kvm.ts'
 export * from './addon-user.ts'
 
 /** All that the addon exports. */
@@ -41,6 +43,8 @@ export interface Addon {
   readonly iommufd: NativeIommufd
   readonly NativeDma: NativeDmaClass
   readonly NativeEventFd: NativeEventFdClass
+  /** The system's own KVM; undefined where the system has none by its kind. */
+  readonly NativeKvm: NativeKvmClass | undefined
   readonly NativePciFunction: NativePciFunctionClass
   readonly NativeServer: NativeServerClass
   readonly NativeVfioPci: new (pci: NativePciFunction, options?: NativeVfioPciOptions) => NativeVfioPci

@@ -5,6 +5,7 @@
  * with a number or a bigint that is a negated errno where negative, and are declared by hand: the binding generates
  * no types for them.
  */
+import type { NativeKvmClass } from './addon-kvm.ts'
 import type { U64 } from '../shape.ts'
 import type {
   NativeDeviceInfo,
@@ -297,6 +298,8 @@ export interface BindingClasses {
     inProcess(initial: bigint): BindingEventFd
     fromFd(fd: number): BindingEventFd
   }
+  /** Linux only. */
+  NativeKvm?: NativeKvmClass
   NativeServer: {
     start(path: string, settings: NativeServeSettings, wake: () => void, native: number | undefined): BindingServer
   }

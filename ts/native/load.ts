@@ -55,6 +55,7 @@ function makeAddon(binding: Binding): Addon & SpaprAddon & FuseAddon {
     NativeDma: dmaClass(binding),
     NativeEventFd: eventFdClass(binding),
     NativePciFunction: pciFunctionClass(binding),
+    NativeKvm: binding.NativeKvm,
     NativeServer: serverClass(binding),
     NativeVfioPci: class extends VfioPciHandle {
       constructor(pci: NativePciFunction, options?: NativeVfioPciOptions) {

@@ -24,6 +24,8 @@ mod ioas;
 mod js;
 mod js_bytes;
 mod js_pci_model;
+#[cfg(target_os = "linux")]
+mod kvm;
 mod memory;
 mod numbers;
 mod object;
