@@ -20,6 +20,7 @@ const STEPS = [
   ['packages', ['run', '-s', 'pack']],
   ['packages as others see them', ['run', '-s', 'check:packages']],
   ['tests', ['test', '-s']],
+  ['tests without external buffers', ['run', '-s', 'test:caged']],
   ['main job', ['start', '-s']],
   ['examples', ['run', '-s', 'examples']],
   ['conformance', ['run', '-s', 'conformance']],

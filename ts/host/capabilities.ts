@@ -26,6 +26,8 @@ export interface BackendCapabilities {
   eventfd: Availability
   /** Memory that other processes can map. */
   memfd: Availability
+  /** Views on memory of this package's own (`HostMemory.view`) without a descriptor. Memory with one has views without them, too. */
+  externalBuffers: Availability
   /** `/dev/iommu`. */
   iommufd: Availability
   /** The KVM-VFIO device. */
@@ -42,6 +44,12 @@ export interface BackendCapabilities {
   linux: Availability
 }
 
+const EXTERNAL_BUFFERS = {
+  allowed: { available: true },
+  refused: { available: false, reason: "this runtime's engine refuses buffers over memory that is not its own" },
+  'switched off': { available: false, reason: 'they are switched off by VFIO_EXTERNAL_BUFFERS=0' },
+} as const satisfies Record<string, Availability>
+
 /** Tells what this installation can do on this system; never throws. */
 export function capabilities(): BackendCapabilities {
   const native = nativeAvailability()
@@ -56,6 +64,7 @@ export function capabilities(): BackendCapabilities {
     mdev: native,
     eventfd: needsLinux,
     memfd: needsLinux,
+    externalBuffers: native.available ? EXTERNAL_BUFFERS[addon().externalBuffers()] : native,
     iommufd: native,
     kvm: native,
     linuxKvm: needsLinux.available ? reachable('/dev/kvm', 'KVM') : needsLinux,

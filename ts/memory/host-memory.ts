@@ -1,14 +1,15 @@
 /**
  * Memory that can be mapped for DMA: pages of this package, a memfd, or JavaScript's own buffers.
  *
- * The bytes are reached by copies and by typed accessors, never through a view: some runtimes refuse views on memory that
- * is not theirs. Others (a device, another thread or process) may change the bytes at any moment; an aligned access of up to
+ * The bytes are reached by copies and by typed accessors; {@link HostMemory.view} is an extra where the runtime allows it, since
+ * some refuse views on memory that is not theirs. Others (a device, another thread or process) may change the bytes at any moment; an aligned access of up to
  * eight bytes is one access, longer copies are not atomic. Integers are little endian, as devices expect them.
  */
-import { invalidArgType, VfioError } from '../errors.ts'
+import { invalidArgType, VfioError, type VfioErrorDetails } from '../errors.ts'
 import type { NativeMemory, NativeMemoryKind, NativeMemorySource, NativeStatus } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
 import { syscall } from '../native/syscall.ts'
+import { bufferOver } from './view.ts'
 import { bytes, oneOf, record, text, u32, u64, type U64 } from '../shape.ts'
 
 /** How {@link HostMemory.allocate} gets its pages. */
@@ -41,9 +42,12 @@ export type ByteSource = ArrayBufferView | ArrayBuffer | SharedArrayBuffer
  */
 export class HostMemory {
   readonly #native: NativeMemory
+  readonly #origin: Origin | undefined
+  #buffer: WeakRef<ArrayBuffer | SharedArrayBuffer> | undefined
 
-  private constructor(native: NativeMemory) {
+  private constructor(native: NativeMemory, origin?: Origin) {
     this.#native = native
+    this.#origin = origin
   }
 
   /**
@@ -84,7 +88,8 @@ export class HostMemory {
       throw new VfioError('EINVAL', 'HostMemory.from', { reason: 'the part is empty or not inside the buffer' })
     }
     const start = offset + BigInt(view ? source.byteOffset : 0)
-    return new HostMemory(syscall('HostMemory.from', () => addon().NativeMemory.fromBuffer(buffer, start, length)))
+    const native = syscall('HostMemory.from', () => addon().NativeMemory.fromBuffer(buffer, start, length))
+    return new HostMemory(native, { source: buffer, start: Number(start) })
   }
 
   /**
@@ -175,7 +180,7 @@ export class HostMemory {
   /** The 64-bit value at `offset`. @throws {VfioError} EFAULT outside or gone; EBADF */
   readU64(offset: U64): bigint {
     const value = this.#native.readU64(offset)
-    if (value < 0n) throw VfioError.fromStatus(Number(value), 'HostMemory.readU64', outside(offset))
+    if (value < 0n) throw VfioError.fromStatus(Number(value), 'HostMemory.readU64', this.#details(offset))
     return value
   }
 
@@ -199,6 +204,26 @@ export class HostMemory {
     this.#done(this.#native.writeU64(offset, value), 'HostMemory.writeU64', offset)
   }
 
+  /**
+   * Gives an array over the bytes themselves: what devices and other processes write shows in it, what is written to it
+   * they see, and no copy is made.
+   *
+   * Of `from`'s memory it is a view on the buffer as it is now. Memory with a descriptor appears in place of a
+   * `SharedArrayBuffer` of the engine's, in Electron as well; that the engine lets its pages be replaced is observed, not promised, so
+   * have {@link read} and {@link write} to fall back on. Other memory takes an external buffer, which Electron refuses
+   * (`capabilities().externalBuffers`). The bytes stay while the array does, whether or not this handle is closed. A copy between
+   * such an array and its own memory must not overlap.
+   * @throws {VfioError} EOPNOTSUPP this runtime allows no view; EFAULT the buffer was detached or shrunk; EBADF
+   */
+  view(): Uint8Array {
+    if (this.#origin !== undefined) return this.#viewOrigin(this.#origin)
+    syscall('HostMemory.view', () => this.#native.fd())
+    const made = this.#buffer?.deref()
+    const buffer = made ?? bufferOver(this.#native)
+    if (made === undefined) this.#buffer = new WeakRef(buffer)
+    return new Uint8Array(buffer, 0, this.byteLength)
+  }
+
   /** Lets the handle go (idempotent). */
   close(): void {
     this.#native.close()
@@ -209,10 +234,40 @@ export class HostMemory {
     this.close()
   }
 
+  #viewOrigin({ source, start }: Origin): Uint8Array {
+    syscall('HostMemory.view', () => this.#native.fd())
+    if (this.#gone) throw new VfioError('EFAULT', 'HostMemory.view', GONE)
+    return new Uint8Array(bufferOf(source), start, this.byteLength)
+  }
+
+  /** Whether a part, at least, of JavaScript's own memory is there no more. */
+  get #gone(): boolean {
+    return this.#origin !== undefined && this.#origin.start + this.byteLength > bufferOf(this.#origin.source).byteLength
+  }
+
   #done(status: NativeStatus, operation: string, offset: U64): number {
-    if (status < 0) throw VfioError.fromStatus(status, operation, outside(offset))
+    if (status < 0) throw VfioError.fromStatus(status, operation, this.#details(offset))
     return status
   }
+
+  #details(offset: U64): VfioErrorDetails {
+    return this.#gone ? { ...outside(offset), ...GONE } : outside(offset)
+  }
+}
+
+/** Where memory of JavaScript's own lies. */
+interface Origin {
+  source: NativeMemorySource
+  start: number
+}
+
+const GONE = {
+  reason: 'the buffer was transferred away, or has shrunk',
+  remedy: 'keep memory for DMA in a SharedArrayBuffer or a WebAssembly.Memory, which nobody can take away',
+}
+
+function bufferOf(source: NativeMemorySource): ArrayBuffer | SharedArrayBuffer {
+  return source instanceof ArrayBuffer || source instanceof SharedArrayBuffer ? source : source.buffer
 }
 
 /** What to do about huge pages that the system did not give. */

@@ -10,6 +10,9 @@ export type NativeStatus64 = bigint
 /** Where the bytes of memory come from. */
 export type NativeMemoryKind = 'anonymous' | 'memfd' | 'file' | 'buffer'
 
+/** Whether buffers over memory that is not the engine's can be made: refused by the engine, or by `VFIO_EXTERNAL_BUFFERS=0`. */
+export type NativeExternalBuffers = 'allowed' | 'refused' | 'switched off'
+
 /** What this package needs of a `WebAssembly.Memory` (whose type only the DOM library declares). */
 export interface WebAssemblyMemory {
   readonly buffer: ArrayBuffer | SharedArrayBuffer
@@ -53,6 +56,18 @@ export interface NativeMemory {
   /** Adds with wrap-around; returns what stood there. EFAULT, EINVAL unaligned. */
   fetchAdd32(offset: U64, value: number): NativeStatus
   fetchAdd64(offset: U64, value: U64): NativeStatus64
+  /**
+   * A buffer over the bytes, which it keeps; undefined where the engine refuses buffers over memory that is not its own, or
+   * {@link NativeExternalBuffers} are switched off.
+   * @throws EOPNOTSUPP the memory may not be written, or its address is not fixed; EBADF
+   */
+  externalBuffer(): ArrayBuffer | undefined
+  /**
+   * Puts the pages behind the descriptor in place of those of a `SharedArrayBuffer`. `view` shows all of a buffer that is as
+   * long as the memory, was made with a `maxByteLength` and has not been used yet. Where this fails the buffer must not be used.
+   * @throws EINVAL not of one length, or not whole pages; EOPNOTSUPP no descriptor, or one that others could cut; ENOMEM; EBADF
+   */
+  mapOver(view: Uint8Array): void
   /** A number by which another Worker of this process gets the same memory ({@link NativeMemoryClass.adopt}). */
   share(): bigint
   /** Lets this handle go (idempotent); mappings keep the bytes. */

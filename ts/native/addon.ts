@@ -13,7 +13,7 @@
  */
 import type { NativeDmaClass, NativeType1 } from './addon-iommu.ts'
 import type { NativeIommufd } from './addon-iommufd.ts'
-import type { NativeAddressSpace, NativeLimits, NativeMemoryClass } from './addon-memory.ts'
+import type { NativeAddressSpace, NativeExternalBuffers, NativeLimits, NativeMemoryClass } from './addon-memory.ts'
 import type {
   NativeEventFdClass,
   NativePciFunction,
@@ -35,6 +35,8 @@ export * from './addon-user.ts'
 export interface Addon {
   /** Version of the addon. */
   readonly version: string
+  /** Tells whether buffers over memory that is not the engine's can be made. */
+  externalBuffers(): NativeExternalBuffers
   readonly NativeMemory: NativeMemoryClass
   readonly NativeAddressSpace: new (limits: NativeLimits) => NativeAddressSpace
   /** `entryLimit` is `dma_entry_limit`. */

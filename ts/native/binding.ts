@@ -9,6 +9,7 @@ import type { NativeKvmClass } from './addon-kvm.ts'
 import type { U64 } from '../shape.ts'
 import type {
   NativeDeviceInfo,
+  NativeExternalBuffers,
   NativeFault,
   NativeGeometry,
   NativeIrqInfo,
@@ -29,6 +30,8 @@ export interface BindingMemory {
   readonly kind: NativeMemoryKind
   fd(): number
   sameObject(other: BindingMemory): boolean
+  externalBuffer(): ArrayBuffer | null | undefined
+  mapOver(view: Uint8Array): void
   share(): bigint
   close(): void
 }
@@ -283,6 +286,7 @@ export interface BindingClasses {
   enterRealm(wasmBuffer: (() => unknown) | undefined, mainThread: boolean): void
   debugPanic(message: string): never
   addonVersion(): string
+  externalBuffers(): NativeExternalBuffers
   NativeMemory: {
     anonymous(length: bigint, huge?: bigint): BindingMemory
     memfd(name: string, length: bigint, huge?: bigint): BindingMemory

@@ -38,6 +38,7 @@ function makeAddon(binding: Binding): Addon & SpaprAddon & FuseAddon {
   binding.enterRealm(wasmBufferGetter(), isMainThread)
   return {
     version: binding.addonVersion(),
+    externalBuffers: () => binding.externalBuffers(),
     NativeMemory: memoryClass(binding),
     NativeAddressSpace: class extends AddressSpaceHandle {
       constructor(limits: NativeLimits) {

@@ -107,6 +107,14 @@ export class MemoryHandle implements NativeMemory {
     return this.#raw.memoryFetchAdd64(this.#handle, offset, value)
   }
 
+  externalBuffer(): ArrayBuffer | undefined {
+    return this.#owner.externalBuffer() ?? undefined
+  }
+
+  mapOver(view: Uint8Array): void {
+    this.#owner.mapOver(view)
+  }
+
   share(): bigint {
     return this.#owner.share()
   }

@@ -239,6 +239,29 @@ impl Memory {
         if end > self.0.len || (write && !self.0.writable) { Err(Errno::EFAULT) } else { Ok(()) }
     }
 
+    /// Puts the memory's pages at another address of this process, too, in place of what lies there.
+    ///
+    /// # Safety
+    /// `at` is the start of [`len`](Self::len) bytes whose owner wants their content gone, and gives the pages back
+    /// to the system by unmapping or replacing them.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` no descriptor, one that others could cut, or one that cannot be written; `EINVAL` the memory or
+    /// `at` is not made of whole pages of the host; `ENOMEM`, and then `at` may be left without any page.
+    #[cfg(target_os = "linux")]
+    pub unsafe fn map_over(&self, at: *mut u8) -> Result<(), Errno> {
+        let Backing::Mapping(mapping) = &self.0.backing else { return Err(Errno::EOPNOTSUPP) };
+        if !self.0.writable || mapping.fd().is_none() {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let page = rustix::param::page_size();
+        if !at.addr().is_multiple_of(page) || !self.0.len.is_multiple_of(page as u64) {
+            return Err(Errno::EINVAL);
+        }
+        // SAFETY: the caller's promise; the mapping is as long as the memory.
+        unsafe { mapping.map_over(at) }
+    }
+
     /// Tells whether both handles name the same bytes.
     pub fn same_object(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -46,6 +46,7 @@ mod uv;
 mod v8_memory;
 mod vfio_pci;
 mod vfio_pci_feature;
+mod views;
 mod watch;
 
 use napi::bindgen_prelude::Object;

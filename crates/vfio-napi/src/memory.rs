@@ -73,7 +73,8 @@ impl NativeMemory {
         Ok(owned)
     }
 
-    fn get(&self) -> Result<Memory> {
+    /// Returns the memory; `EBADF` once closed.
+    pub(crate) fn get(&self) -> Result<Memory> {
         self.open.borrow().as_ref().map(|open| open.memory.clone()).ok_or_else(|| throw(Errno::EBADF))
     }
 }

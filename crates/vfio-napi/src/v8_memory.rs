@@ -111,6 +111,21 @@ impl Drop for V8Memory {
 /// # Safety
 /// `view` belongs to the call of `env` that is under way.
 pub(crate) unsafe fn shared(env: napi_env, view: napi_value) -> Result<Memory> {
+    // SAFETY: the caller's promise.
+    let (start, length) = unsafe { shared_extent(env, view) }?;
+    if length == 0 {
+        return Err(throw(Errno::EINVAL));
+    }
+    let lasting = realm::of(env).is_some_and(|realm| realm.is_main_thread());
+    let source = if lasting { Source::Lasting } else { Source::Shared };
+    memory(env, view, source(start), length)
+}
+
+/// Asks a `Uint8Array` over a `SharedArrayBuffer` where it lies.
+///
+/// # Safety
+/// `view` belongs to the call of `env` that is under way.
+pub(crate) unsafe fn shared_extent(env: napi_env, view: napi_value) -> Result<(*mut u8, usize)> {
     let (mut length, mut start, mut buffer) = (0, ptr::null_mut(), ptr::null_mut());
     let (mut kind, mut offset, mut unshared) = (0, 0, true);
     // SAFETY: the caller's promise.
@@ -131,12 +146,7 @@ pub(crate) unsafe fn shared(env: napi_env, view: napi_value) -> Result<Memory> {
     if status != Status::napi_ok || unshared || kind != napi_sys::TypedarrayType::uint8_array {
         return Err(failure("not a Uint8Array over a SharedArrayBuffer"));
     }
-    if length == 0 {
-        return Err(throw(Errno::EINVAL));
-    }
-    let lasting = realm::of(env).is_some_and(|realm| realm.is_main_thread());
-    let source = if lasting { Source::Lasting } else { Source::Shared };
-    memory(env, view, source(start.cast()), length)
+    Ok((start.cast(), length))
 }
 
 /// Makes memory of a part of an `ArrayBuffer`.

@@ -128,6 +128,26 @@ mod shared {
             Ok(Self { ptr, len, fd: Some(fd), offset })
         }
 
+        /// Puts the same pages at `at`, too, in place of what lies there.
+        ///
+        /// They stay there until somebody unmaps them; the system keeps them as long.
+        ///
+        /// # Safety
+        /// `at` begins whole pages of the host, as many as this mapping has, whose owner wants their content gone
+        /// and gives them back by unmapping or replacing them.
+        ///
+        /// # Errors
+        /// `EOPNOTSUPP` there is no descriptor behind the mapping; `ENOMEM` and others from `mmap`.
+        pub(crate) unsafe fn map_over(&self, at: *mut u8) -> Result<(), Errno> {
+            let fd = self.fd.as_ref().ok_or(Errno::EOPNOTSUPP)?;
+            let prot = ProtFlags::READ | ProtFlags::WRITE;
+            // SAFETY: the caller's promise.
+            let placed = unsafe {
+                mmap(at.cast(), self.len, prot, MapFlags::SHARED | MapFlags::FIXED, fd, self.offset)
+            };
+            placed.map(drop).map_err(errno)
+        }
+
         /// Returns the descriptor behind the mapping.
         pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
             self.fd.as_ref().map(AsFd::as_fd)

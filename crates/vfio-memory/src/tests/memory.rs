@@ -210,3 +210,25 @@ proptest! {
         prop_assert_eq!(&piece, &expected[to..to + len]);
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+#[expect(unsafe_code, reason = "replaces pages of its own")]
+fn pages_behind_a_descriptor_can_lie_at_a_second_address() {
+    let memory = Memory::memfd("twice", 2 * PAGE_SIZE).unwrap();
+    let other = Memory::anonymous(2 * PAGE_SIZE).unwrap();
+    let at = other.stable_ptr().unwrap();
+    memory.store_u32(4, 7).unwrap();
+    // SAFETY: the pages are `other`'s, of the same length, and it unmaps them.
+    unsafe {
+        assert_eq!(Memory::anonymous(2 * PAGE_SIZE).unwrap().map_over(at), Err(Errno::EOPNOTSUPP));
+        assert_eq!(memory.map_over(at.add(1)), Err(Errno::EINVAL));
+        assert_eq!(other.load_u32(4), Ok(0));
+        memory.map_over(at).unwrap();
+    }
+    assert_eq!(other.load_u32(4), Ok(7));
+    other.store_u32(PAGE_SIZE, 8).unwrap();
+    assert_eq!(memory.load_u32(PAGE_SIZE), Ok(8));
+    drop(memory);
+    assert_eq!(other.load_u32(PAGE_SIZE), Ok(8), "the system keeps the pages while they lie somewhere");
+}
