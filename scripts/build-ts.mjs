@@ -1,5 +1,5 @@
 /**
- * Compiles `ts/` to `dist/`, then the programs (examples, benches, the conformance player) to `build/`.
+ * Compiles `ts/` to `dist/`, then the programs (examples, benches) to `build/`.
  *
  * node scripts/build-ts.mjs
  *

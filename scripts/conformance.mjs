@@ -8,8 +8,5 @@ import { build } from './build.mjs'
 import { node, root } from './command.mjs'
 
 build()
-const player = join(root, 'build', 'test', 'conformance', 'player', 'main.js')
-process.exitCode = node(player, process.argv.slice(2), {
-  stdio: ['ignore', 'inherit', 'inherit'],
-  env: { VFIO_REPOSITORY: root },
-})
+const cli = join(root, 'dist', 'cli', 'main.js')
+process.exitCode = node(cli, ['conformance', ...process.argv.slice(2)], { stdio: ['ignore', 'inherit', 'inherit'] })

@@ -1,6 +1,7 @@
 /** The table of subcommands: one row each. */
 import { type Command } from './command.ts'
 import { completionCommand } from './completion.ts'
+import { conformance } from './conformance.ts'
 import { explain } from './explain.ts'
 import { helpCommand } from './help.ts'
 import { host } from './host.ts'
@@ -25,6 +26,7 @@ export const COMMANDS: readonly Command[] = [
   stop,
   serve,
   explain,
+  conformance,
   completionCommand(() => COMMANDS),
   helpCommand(() => COMMANDS),
 ]

@@ -48,9 +48,10 @@ pub(super) const APART: &[(&str, &[&str])] = &[
             "uapi",
         ],
     ),
-    ("cli", &["index"]),
+    ("cli", &["index", "conformance"]),
+    ("conformance", &["index", "uapi"]),
 ];
 
 /// Which modules may import a folder that stands apart.
 pub(super) const USERS_OF_APART: &[(&str, &[&str])] =
-    &[("drivers", &["index", "topology"]), ("vfio2011", &[]), ("cli", &[])];
+    &[("drivers", &["index", "topology"]), ("vfio2011", &[]), ("cli", &[]), ("conformance", &["cli"])];

@@ -1,5 +1,5 @@
 /** Calls that may be refused: a refusal is an answer, anything else an error of the product. */
-import type { FileHandle } from 'vfio'
+import type { FileHandle } from '../index.ts'
 import type { Answer } from './compare.ts'
 import type { Session } from './session.ts'
 import type { Step } from './scenario.ts'

@@ -3,7 +3,18 @@
  *
  * `env.platform` tells the machines apart: without it the x86 one, else the POWER platform of that name.
  */
-import { E1000e, Edu, InertFunction, mbochs, mdpy, mtty, Nvme, SoftwareHost, Testdev, type FileHandle } from 'vfio'
+import {
+  E1000e,
+  Edu,
+  InertFunction,
+  mbochs,
+  mdpy,
+  mtty,
+  Nvme,
+  SoftwareHost,
+  Testdev,
+  type FileHandle,
+} from '../index.ts'
 import type { Answer } from './compare.ts'
 import { small } from './number.ts'
 import { POWER_FUNCTIONS, powerHost } from './power-machine.ts'

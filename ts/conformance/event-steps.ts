@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { big, hex, small, smallOr } from './number.ts'
 import type { Answer } from './compare.ts'
 import type { Numeric } from './scenario.ts'
-import type { StepPlayer } from './steps.ts'
+import type { StepPlayer } from './step-player.ts'
 import { bind, call, callOn } from './system-call.ts'
 
 // The simulated machine has no latency of its own: an event that comes has come when the call that causes it returns,

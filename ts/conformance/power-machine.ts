@@ -1,5 +1,5 @@
 /** The POWER machines that the sPAPR vectors were recorded on: two functions, each in an endpoint of its own. */
-import { Edu, SoftwareHost, type SpaprOptions } from 'vfio'
+import { Edu, SoftwareHost, type SpaprOptions } from '../index.ts'
 import { smallOr } from './number.ts'
 import type { Numeric } from './scenario.ts'
 

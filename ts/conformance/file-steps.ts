@@ -2,7 +2,7 @@
 import { big, bytesOf, hex, hexBytes, small } from './number.ts'
 import { isRecord, type Step } from './scenario.ts'
 import type { Session } from './session.ts'
-import type { StepPlayer } from './steps.ts'
+import type { StepPlayer } from './step-player.ts'
 import { bind, call, callOn } from './system-call.ts'
 import { STRUCTS, ioctlNumberOf } from './layout.ts'
 

@@ -2,7 +2,7 @@
 import { big, bytesOf, hex, hexBytes, small, smallOr } from './number.ts'
 import type { Numeric, Step } from './scenario.ts'
 import type { Session } from './session.ts'
-import type { StepPlayer } from './steps.ts'
+import type { StepPlayer } from './step-player.ts'
 import { call } from './system-call.ts'
 
 /** The part of a buffer that a step means: from `offset`, `len` bytes, by default all of it. */

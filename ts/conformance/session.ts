@@ -1,5 +1,5 @@
 /** A scenario in progress: the machine, the process, and what its names stand for. */
-import { HostMemory, type FileHandle, type HostProcess, type RegionMapping } from 'vfio'
+import { HostMemory, type FileHandle, type HostProcess, type RegionMapping } from '../index.ts'
 import { Machine } from './machine.ts'
 import { Names } from './names.ts'
 import { big, small, smallOr } from './number.ts'

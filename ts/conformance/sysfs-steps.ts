@@ -1,5 +1,5 @@
 /** Steps on the sysfs and device trees. */
-import type { StepPlayer } from './steps.ts'
+import type { StepPlayer } from './step-player.ts'
 import { call } from './system-call.ts'
 import type { Step } from './scenario.ts'
 import type { Session } from './session.ts'

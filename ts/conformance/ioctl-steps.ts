@@ -12,7 +12,7 @@ import { ioctlNumberOf, ioctlStruct, returnsDescriptor } from './layout.ts'
 import { big } from './number.ts'
 import { isRecord, type Step } from './scenario.ts'
 import type { Session } from './session.ts'
-import type { StepPlayer } from './steps.ts'
+import type { StepPlayer } from './step-player.ts'
 import { bind, call } from './system-call.ts'
 
 /** A descriptor that every recorded process had, and no process here has. */

@@ -7,7 +7,7 @@ import {
   ioctlNumber,
   type AnyCodec,
   type CapabilityCodec,
-} from 'vfio/uapi'
+} from '../uapi/index.ts'
 import { big } from './number.ts'
 
 export type { CapabilityCodec }
