@@ -4,24 +4,28 @@
 //! tells it that there is nothing left to do. It stands in a process group of its own, so that what ends ours from the
 //! terminal does not end it. (A copy of this process made by `fork` would keep all of its memory.)
 
-use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-const SCRIPT: &str = r#"trap '' HUP INT TERM; read -r word || exec umount -l -- "$1" 2>/dev/null"#;
+/// Unmounts `$1` for as long as mount number `$2` is among the mounts: that one and what lies on it.
+const SCRIPT: &str = r#"
+trap '' HUP INT TERM
+read -r word && exit
+mounted() { while read -r id rest; do [ "$id" = "$1" ] && return; done </proc/self/mountinfo; false; }
+while mounted "$2" && umount -l -- "$1"; do :; done
+"#;
 
 /// Watches over one mount until it is dismissed.
 pub(crate) struct Guard(Child);
 
 impl Guard {
-    /// Posts a guard for the mount at `directory`.
-    pub(crate) fn post(directory: &Path) -> io::Result<Self> {
-        let arguments =
-            [OsStr::new("-c"), OsStr::new(SCRIPT), OsStr::new("vfio-fuse-guard"), directory.as_os_str()];
+    /// Posts a guard for the mount with that number at `directory`.
+    pub(crate) fn post(directory: &Path, id: u64) -> io::Result<Self> {
         let mut command = Command::new("/bin/sh");
-        command.args(arguments).current_dir("/").process_group(0);
+        command.args(["-c", SCRIPT, "vfio-fuse-guard"]).arg(directory).arg(id.to_string());
+        command.current_dir("/").process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().map(Self)
     }

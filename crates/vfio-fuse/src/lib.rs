@@ -19,6 +19,7 @@ mod guard;
 mod herald;
 mod listing;
 mod mount;
+mod mount_table;
 mod notify;
 mod operation;
 mod request;

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag,
@@ -17,6 +18,7 @@ use vfio_uapi::Errno;
 use crate::errno::errno;
 use crate::guard::Guard;
 use crate::herald::Root;
+use crate::mount_table::{is_mounted, uppermost};
 
 /// Where a file system is mounted.
 #[derive(Debug, Clone)]
@@ -70,7 +72,7 @@ pub(crate) struct Mounted {
 }
 
 enum Place {
-    Directory(PathBuf, Option<Guard>),
+    Directory { path: PathBuf, id: Option<u64>, guard: Option<Guard> },
     Detached(OwnedFd),
 }
 
@@ -85,16 +87,19 @@ pub(crate) fn connect(target: &Target, options: &MountOptions) -> Result<(OwnedF
             if !directory.is_dir() {
                 return Err(MountError { step: "finding the directory", errno: Errno::ENOTDIR });
             }
-            mount_at(&directory, &fuse, options)?;
-            let guard = Guard::post(&directory).ok();
-            Place::Directory(directory, guard)
+            let id = mount_at(&directory, &fuse, options)?;
+            let guard = id.and_then(|id| Guard::post(&directory, id).ok());
+            Place::Directory { path: directory, id, guard }
         }
         Target::Detached => Place::Detached(mount_detached(&fuse, options)?),
     };
     Ok((fuse, Mounted { place }))
 }
 
-fn mount_at(directory: &Path, fuse: &OwnedFd, options: &MountOptions) -> Result<(), MountError> {
+/// Mounts, and tells the number of the mount where `/proc` does.
+fn mount_at(directory: &Path, fuse: &OwnedFd, options: &MountOptions) -> Result<Option<u64>, MountError> {
+    /// Two of us at one directory, one after the other.
+    static ONE: Mutex<()> = Mutex::new(());
     let settings = settings(fuse, options).into_iter().map(|(name, value)| match value {
         Some(value) => format!("{name}={value}"),
         None => name.to_owned(),
@@ -104,7 +109,9 @@ fn mount_at(directory: &Path, fuse: &OwnedFd, options: &MountOptions) -> Result<
     let text =
         std::ffi::CStr::from_bytes_with_nul(&text).map_err(|_| failed_with("mounting", Errno::EINVAL))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME;
-    mount(&*options.name, directory, "fuse.vfio", flags, text).map_err(refused("mounting"))
+    let _one = ONE.lock();
+    mount(&*options.name, directory, "fuse.vfio", flags, text).map_err(refused("mounting"))?;
+    Ok(uppermost(directory))
 }
 
 fn mount_detached(fuse: &OwnedFd, options: &MountOptions) -> Result<OwnedFd, MountError> {
@@ -145,26 +152,30 @@ impl Mounted {
     pub(crate) fn fd(&self) -> Option<&OwnedFd> {
         match &self.place {
             Place::Detached(fd) => Some(fd),
-            Place::Directory(..) => None,
+            Place::Directory { .. } => None,
         }
     }
 
     /// Says where the root is.
     pub(crate) fn root(&self) -> io::Result<Root> {
         match &self.place {
-            Place::Directory(directory, _) => Ok(Root::Directory(directory.clone())),
+            Place::Directory { path, .. } => Ok(Root::Directory(path.clone())),
             Place::Detached(fd) => Ok(Root::Mount(fd.try_clone()?)),
         }
     }
 
-    /// Takes the mount away. Whoever uses it keeps what is open; its directory is free.
+    /// Takes the mount away, with what was mounted on top of it, and nothing else. Whoever uses it keeps what is open; its
+    /// directory is free.
     pub(crate) fn take_away(self) {
-        if let Place::Directory(directory, guard) = self.place {
+        let Place::Directory { path, id, guard } = self.place else { return };
+        let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+        match id {
+            Some(id) => while is_mounted(id, &path) && unmount(&path, flags).is_ok() {},
             // EINVAL: somebody else has unmounted it.
-            let _ = unmount(&directory, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
-            if let Some(guard) = guard {
-                guard.dismiss();
-            }
+            None => drop(unmount(&path, flags)),
+        }
+        if let Some(guard) = guard {
+            guard.dismiss();
         }
     }
 }
