@@ -70,7 +70,7 @@ describe('vfio host and the commands for mediated devices', () => {
     const host = await shell.start('listening', 'host')
     const file = join(shell.home, '.config', 'vfio', 'mdevctl.d', 'mtty', UUID)
     expect((await shell.vfio('define', '-u', UUID, '-p', 'mtty', '-t', 'mtty-1', '--auto')).code).toBe(0)
-    expect(readFileSync(file, 'utf8')).toBe('{\n  "attrs": [],\n  "mdev_type": "mtty-1",\n  "start": "auto"\n}')
+    expect(readFileSync(file, 'utf8')).toBe('{\n  "mdev_type": "mtty-1",\n  "start": "auto",\n  "attrs": []\n}')
     expect((await shell.vfio('define', '-u', UUID, '-p', 'mtty', '-t', 'mtty-2')).code).toBe(1)
     await shell.vfio('modify', '-u', UUID, '--type', 'mtty-2', '--addattr', 'a', '--value', '1')
     await shell.vfio('modify', '-u', UUID, '--addattr', 'b', '--value', '2', '--index', '0')

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmdirSync } from 'node:fs'
-import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rmdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
@@ -68,14 +68,14 @@ fd = os.open(at + b'/one', os.O_RDWR)
 print(errno(lambda: os.pread(fd, 1, 1 << 53)), errno(lambda: os.pwrite(fd, b'x', (1 << 62))), os.pread(fd, 4, 0))`
     const { stdout } = await shell('python3 -c "$1" "$2"', script, directory)
     const [ENOENT, EINVAL] = [2, 22]
-    expect(stdout).toBe(`${ENOENT} ${ENOENT}\n${EINVAL} ${EINVAL} b'text'\n`)
+    expect(stdout).toBe(`${ENOENT} ${EINVAL}\n${EINVAL} ${EINVAL} b'text'\n`)
     expect(files.text('one')).toBe('text')
   })
 
   it('takes long writes whole', async () => {
     const files = new TextFiles({ one: '' })
     await using _session = await FuseSession.mount(directory, {}, files)
-    await writeFile(join(directory, 'one'), Buffer.alloc(1 << 20, 'x'))
+    await shell('dd if=/dev/zero of="$1" bs=1M count=1', join(directory, 'one'))
     expect(files.text('one')).toHaveLength(1 << 20)
     expect(files.seen.filter((request) => request.op === 'write')).toHaveLength(1)
   })
@@ -84,7 +84,7 @@ print(errno(lambda: os.pread(fd, 1, 1 << 53)), errno(lambda: os.pwrite(fd, b'x',
     await using outer = await FuseSession.mount(directory, {}, new TextFiles({ outer: '', dir: '' }))
     const inner = await FuseSession.mount(directory, {}, new TextFiles({ inner: '' }))
     await inner.close()
-    expect(await readdir(directory)).toEqual(['outer', 'dir'])
+    expect(await readdir(directory)).toEqual(['dir', 'outer'])
     await outer.close()
     await using other = await FuseSession.mount(directory, {}, new TextFiles({ other: '' }))
     await inner.close()

@@ -9,6 +9,7 @@ import type { HostAbout } from './daemon/protocol.ts'
 import { HostServer } from './daemon/server.ts'
 import { socketPath } from './daemon/socket-path.ts'
 import { userDefinitions } from './machine/choice.ts'
+import { MountedRoot } from './machine/mounted-root.ts'
 import { SoftwareTree } from './machine/software-tree.ts'
 import { DefinitionFolder } from './mdev/definition-folder.ts'
 import { CONFIG } from './mdev/options.ts'
@@ -27,6 +28,11 @@ export const host: Command = {
   ],
   options: [
     { name: 'topology', value: 'FILE', summary: 'the machine, as JSON' },
+    {
+      name: 'mount',
+      value: 'DIR',
+      summary: 'shows its sys and dev as files below DIR, which mdevctl takes as MDEVCTL_ENV_ROOT',
+    },
     { name: 'socket', value: 'PATH', summary: 'where it listens; default: VFIO_HOST, or a private place of the user' },
     { name: 'detach', summary: 'goes on in the background; returns when the host listens' },
     { name: 'stop', summary: 'ends the host that runs' },
@@ -49,12 +55,20 @@ async function runHost(call: Call, path: string): Promise<number> {
   let stop = (): void => {}
   const stopped = new Promise<void>((resolve) => (stop = resolve))
   const server = await HostServer.listen({ host: machine, path, about, stop })
+  let root: MountedRoot | undefined
   try {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop)
+    const directory = call.text('mount')
+    if (directory !== undefined) {
+      root = await MountedRoot.make(machine, directory)
+      about.mounts.push(root.directory)
+      event(call.json, 'mounted', { directory: root.directory })
+    }
     await startDefined(machine, call)
     event(call.json, 'listening', { socket: path, pid: process.pid })
     await stopped
   } finally {
+    await root?.close()
     await server.close()
   }
   event(call.json, 'stopped')
@@ -78,7 +92,7 @@ async function startDefined(machine: SoftwareHost, call: Call): Promise<void> {
 }
 
 async function detach(call: Call, path: string): Promise<number> {
-  const passed = ['topology', 'config'].flatMap((name) => {
+  const passed = ['topology', 'config', 'mount'].flatMap((name) => {
     const value = call.text(name)
     return value === undefined ? [] : [`--${name}`, value]
   })

@@ -19,7 +19,7 @@ export interface DefinitionJson {
 
 /** A definition as JSON, keys in mdevctl's order. */
 export function definitionJson({ mdevType, start, attrs }: Definition): DefinitionJson {
-  return { attrs: attrs.map(([name, value]) => ({ [name]: value })), mdev_type: mdevType, start }
+  return { mdev_type: mdevType, start, attrs: attrs.map(([name, value]) => ({ [name]: value })) }
 }
 
 /** Reads a definition. @throws {VfioError} EINVAL it is none; `source` names where it stands */
