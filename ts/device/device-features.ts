@@ -14,7 +14,7 @@ import { vfioDeviceFeature } from '../uapi/structs.ts'
 import { bytesArgument } from './bytes-argument.ts'
 import type { DeviceSession } from './device-session.ts'
 import { reportDirtyPages, startDmaLogging } from './dma-logging.ts'
-import type { FeatureCaller } from './feature.ts'
+import { callerWithoutMemory } from './feature.ts'
 import type { DmaLoggingOps } from './ops.ts'
 
 const HEADER = vfioDeviceFeature.size
@@ -83,29 +83,9 @@ export class DeviceFeatures {
     const bytes = new Uint8Array(HEADER + payload.byteLength)
     vfioDeviceFeature.encode({ argsz: bytes.byteLength, flags: flags | number }, bytes)
     bytes.set(payload, HEADER)
-    this.#session.feature(bytesArgument(bytes), NO_MEMORY)
+    this.#session.feature(bytesArgument(bytes), callerWithoutMemory)
     return bytes.subarray(HEADER)
   }
-}
-
-/** A caller whose payloads point nowhere. */
-const NO_MEMORY: FeatureCaller = {
-  readMemory: (address) => {
-    throw new VfioError('EFAULT', 'VFIO_DEVICE_FEATURE', { address })
-  },
-  writeMemory: (address) => {
-    throw new VfioError('EFAULT', 'VFIO_DEVICE_FEATURE', { address })
-  },
-  installStream: () => {
-    throw new VfioError('EOPNOTSUPP', 'VFIO_DEVICE_FEATURE')
-  },
-  removeStream: () => {},
-  event: (fd) => {
-    throw new VfioError('EBADF', 'VFIO_DEVICE_FEATURE', { reason: `there is no descriptor ${fd}` })
-  },
-  installRegion: () => {
-    throw new VfioError('EOPNOTSUPP', 'VFIO_DEVICE_FEATURE')
-  },
 }
 
 /** A range of device addresses whose writes are logged; length in bytes. */

@@ -8,6 +8,7 @@ import type { EventFd } from './event-fd.ts'
 import type { HotResetDevice } from './hot-reset.ts'
 import { Irq } from './irq.ts'
 import type { IrqVectors } from './irq-vectors.ts'
+import { DeviceLowPower } from './low-power.ts'
 import { Migration } from './migration-handle.ts'
 import type { DeviceInfo } from './ops.ts'
 import { Region } from './region.ts'
@@ -41,6 +42,8 @@ export class Device extends EventEmitter<DeviceEvents> {
   readonly features: DeviceFeatures
   /** The device's own log of the pages that it writes. */
   readonly dmaLogging: DeviceDmaLogging
+  /** Sleep of the device while nobody uses it. */
+  readonly lowPower: DeviceLowPower
   readonly #enabled = new Map<number, Set<IrqVectors>>()
   #asked = false
 
@@ -53,6 +56,7 @@ export class Device extends EventEmitter<DeviceEvents> {
     this.session = session
     this.features = new DeviceFeatures(session)
     this.dmaLogging = new DeviceDmaLogging(session)
+    this.lowPower = new DeviceLowPower(session)
     session.onRequest = (count) => this.emit('request', count)
     session.onClose = () => {
       for (const vectors of [...this.#enabled.values()].flatMap((set) => [...set])) vectors.close()

@@ -50,6 +50,26 @@ export interface FeatureCaller extends FeatureDescriptors {
   removeStream(fd: number): void
 }
 
+/** A caller whose payloads point nowhere, and who has no descriptors: what typed forms pass. */
+export const callerWithoutMemory: FeatureCaller = {
+  readMemory: (address) => {
+    throw new VfioError('EFAULT', 'VFIO_DEVICE_FEATURE', { address })
+  },
+  writeMemory: (address) => {
+    throw new VfioError('EFAULT', 'VFIO_DEVICE_FEATURE', { address })
+  },
+  installStream: () => {
+    throw new VfioError('EOPNOTSUPP', 'VFIO_DEVICE_FEATURE')
+  },
+  removeStream: () => {},
+  event: (fd) => {
+    throw new VfioError('EBADF', 'VFIO_DEVICE_FEATURE', { reason: `there is no descriptor ${fd}` })
+  },
+  installRegion: () => {
+    throw new VfioError('EOPNOTSUPP', 'VFIO_DEVICE_FEATURE')
+  },
+}
+
 const GET = VFIO_DEVICE_FEATURE_GET
 const SET = VFIO_DEVICE_FEATURE_SET
 const PROBE = VFIO_DEVICE_FEATURE_PROBE

@@ -13,8 +13,8 @@ import { status, syscall } from '../native/syscall.ts'
 import { list, record, text, u32, type U64 } from '../shape.ts'
 import { Dma } from './dma.ts'
 import { EventFd } from './event-fd.ts'
-import type { DmaAccess, VfioDeviceOps } from './ops.ts'
-import { VfioPciOps } from './vfio-pci-ops.ts'
+import type { DmaAccess, DmaLoggingOps, MigrationOps, VfioDeviceOps } from './ops.ts'
+import { type VfioPciOptions, VfioPciOps } from './vfio-pci-ops.ts'
 
 /** A base address register of a model. */
 export interface PciModelBar {
@@ -129,6 +129,10 @@ export interface ModelInterrupts {
 export class PciModel {
   /** Interrupts towards whoever drives the device. */
   readonly irq: ModelInterrupts
+  /** Migration, where the device migrates: a `MigrationMachine`, which the model's `reset` resets as well. */
+  readonly migration?: MigrationOps
+  /** The device's own log of the pages that it writes. */
+  readonly dmaLogging?: DmaLoggingOps
   readonly #description: PciModelDescription
   #function: NativePciFunction | undefined
   #dma: Dma | undefined
@@ -204,7 +208,7 @@ export class PciModel {
     const made = this.createFunction(name)
     // No firmware comes by here: the BARs get addresses that nobody else could want.
     syscall('create', () => made.assign(addressesOf(this.#description.bars ?? []), 0))
-    return new ModelDevice(made)
+    return new ModelDevice(made, { migration: this.migration, dmaLogging: this.dmaLogging })
   }
 
   #made(): NativePciFunction {
@@ -249,8 +253,8 @@ function nativeMemory(memory: HostMemory, name: string): NativeMemory {
 class ModelDevice extends VfioPciOps {
   readonly #owned: NativePciFunction
 
-  constructor(owned: NativePciFunction) {
-    super(owned)
+  constructor(owned: NativePciFunction, options: VfioPciOptions) {
+    super(owned, options)
     this.#owned = owned
   }
 

@@ -12,26 +12,42 @@ import { accessRefusal, irqRefusal, mapRefusal, noIrq, noRegion, noReset } from 
 import type {
   DeviceInfo,
   DmaAccess,
+  DmaLoggingOps,
   EventTarget64,
   FeatureDescriptors,
   IoctlArgument,
   IrqInfo,
   IrqSetRequest,
+  MigrationOps,
   RegionInfo,
   RegionMapping,
   VfioDeviceOps,
 } from './ops.ts'
+
+/** What a function brings beside its registers. */
+export interface VfioPciOptions {
+  hotReset?: HotResetProvider
+  /** Migration, where the function migrates. */
+  migration?: MigrationOps | undefined
+  /** The function's own log of what it writes. */
+  dmaLogging?: DmaLoggingOps | undefined
+}
 
 /** The driver of one simulated PCI function. */
 export class VfioPciOps implements VfioDeviceOps {
   readonly name = 'vfio-pci'
   readonly native: NativeVfioPci
   readonly hotReset?: HotResetProvider
+  readonly migration?: MigrationOps
+  readonly dmaLogging?: DmaLoggingOps
 
   /** Drives `pci`. @throws {VfioError} EBUSY it is driven already */
-  constructor(pci: NativePciFunction, options: { hotReset?: HotResetProvider } = {}) {
+  constructor(pci: NativePciFunction, options: VfioPciOptions = {}) {
     this.native = syscall('probe', () => new (addon().NativeVfioPci)(pci))
-    if (options.hotReset !== undefined) this.hotReset = options.hotReset
+    const { hotReset, migration, dmaLogging } = options
+    if (hotReset !== undefined) this.hotReset = hotReset
+    if (migration !== undefined) this.migration = migration
+    if (dmaLogging !== undefined) this.dmaLogging = dmaLogging
   }
 
   match(name: string): boolean {

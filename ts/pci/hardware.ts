@@ -1,4 +1,5 @@
 /** What stands in a slot: the hardware side of one function, and the descriptors that make it. */
+import type { DmaLoggingOps, MigrationOps } from '../device/ops.ts'
 import type { NativePciFunction } from '../native/addon.ts'
 import type { ConfigAccess } from './config-layout.ts'
 
@@ -14,6 +15,10 @@ export interface PciHardware extends ConfigAccess {
    * @internal
    */
   readonly made?: NativePciFunction | undefined
+  /** Migration, where the function migrates. */
+  readonly migration?: MigrationOps | undefined
+  /** The function's own log of what it writes. */
+  readonly dmaLogging?: DmaLoggingOps | undefined
   /** Resets this function alone; absent: it has no reset of its own. @throws {VfioError} ENOTTY */
   reset?(): void
   /** Tells whether the bus can be reset without touching other functions, which is a reset of this one. */

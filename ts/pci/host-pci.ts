@@ -316,7 +316,8 @@ export class HostPci {
 }
 
 function creatorOf(descriptor: PciFunctionDescriptor | PciModel): (name: string) => PciHardware {
-  if (descriptor instanceof PciModel) return (name) => new NativeHardware(descriptor.createFunction(name))
+  if (descriptor instanceof PciModel)
+    return (name) => new NativeHardware(descriptor.createFunction(name), undefined, descriptor)
   if (typeof descriptor?.create === 'function') return (name) => descriptor.create(name)
   throw invalidArgType('descriptor', 'a PCI function such as new Edu(), or a PciModel', descriptor)
 }

@@ -1,16 +1,25 @@
 /** Hardware that is native altogether: the function of the addon as a slot has it. */
+import type { DmaLoggingOps, MigrationOps } from '../device/ops.ts'
 import type { NativePciFunction } from '../native/addon.ts'
 import { syscall } from '../native/syscall.ts'
 import type { PciHardware } from './hardware.ts'
 
 /** A native function in a slot. */
 export class NativeHardware implements PciHardware {
+  readonly migration: MigrationOps | undefined
+  readonly dmaLogging: DmaLoggingOps | undefined
   readonly #native: NativePciFunction
   readonly #onClose: (() => void) | undefined
   #closed = false
 
-  constructor(native: NativePciFunction, onClose?: () => void) {
+  constructor(
+    native: NativePciFunction,
+    onClose?: () => void,
+    brings: Pick<PciHardware, 'migration' | 'dmaLogging'> = {},
+  ) {
     this.#native = native
+    this.migration = brings.migration
+    this.dmaLogging = brings.dmaLogging
     this.#onClose = onClose
   }
 

@@ -22,7 +22,8 @@ export function vfioPciDriver(registry: VfioRegistry): PciDriverOps {
       if (!hardware.native || device.isBridge) {
         throw new VfioError('EINVAL', 'probe', { reason: `${device.name} is a bridge, which vfio-pci does not drive` })
       }
-      const ops = new VfioPciOps(hardware.native(), { hotReset: new BusReset(device) })
+      const { migration, dmaLogging } = hardware
+      const ops = new VfioPciOps(hardware.native(), { hotReset: new BusReset(device), migration, dmaLogging })
       const vfio = new VfioDevice(device.name, ops, { path: device.path })
       try {
         registry.registerGroupDev(vfio, device.group)
