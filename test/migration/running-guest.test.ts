@@ -248,14 +248,14 @@ class PumpMigration extends MigrationMachine {
   }
 
   protected override step(from: number, to: number): MigrationStream | undefined {
-    const saving = [VFIO_DEVICE_STATE_PRE_COPY, VFIO_DEVICE_STATE_PRE_COPY_P2P]
+    const saving = new Set([VFIO_DEVICE_STATE_PRE_COPY, VFIO_DEVICE_STATE_PRE_COPY_P2P])
     if (to === VFIO_DEVICE_STATE_RESUMING) {
       this.#in = []
       return { write: (data) => this.#in.push(...data) - this.#in.length + data.length }
     }
     if (from === VFIO_DEVICE_STATE_RESUMING) this.#load()
     if (to === VFIO_DEVICE_STATE_STOP_COPY) return this.#save([this.#pump.done, this.#pump.pending])
-    if (saving.includes(to)) return saving.includes(from) ? undefined : this.#save([])
+    if (saving.has(to)) return saving.has(from) ? undefined : this.#save([])
     this.endStreams()
     if (to === VFIO_DEVICE_STATE_RUNNING) queueMicrotask(() => this.#pump.pump())
     return undefined
