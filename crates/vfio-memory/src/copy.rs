@@ -56,6 +56,64 @@ pub unsafe fn write(shared: *mut u8, from: *const u8, len: usize) {
     }
 }
 
+/// Asks for the bytes at an address to be fetched, without waiting for them; any address will do.
+#[inline(always)]
+pub fn prefetch(shared: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction, and it never faults.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(shared.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = shared;
+}
+
+/// As [`read`], of bytes that are on their way into the cache ([`prefetch`]): then calling `memcpy` for some tens of
+/// them takes longer than copying them.
+///
+/// # Safety
+/// As for [`read`].
+#[inline(always)]
+pub unsafe fn read_fetched(shared: *const u8, into: *mut u8, len: usize) {
+    // SAFETY: the caller's promise; both halves lie inside.
+    unsafe {
+        if (32..=64).contains(&len) {
+            halves(shared, into, len);
+            fence(Ordering::Acquire);
+        } else {
+            read(shared, into, len);
+        }
+    }
+}
+
+/// As [`write`], to bytes that are on their way into the cache; see [`read_fetched`].
+///
+/// # Safety
+/// As for [`write`].
+#[inline(always)]
+pub unsafe fn write_fetched(shared: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: the caller's promise; both halves lie inside.
+    unsafe {
+        if (32..=64).contains(&len) {
+            fence(Ordering::Release);
+            halves(from, shared, len);
+        } else {
+            write(shared, from, len);
+        }
+    }
+}
+
+/// Copies the first and the last 32 bytes of 32 to 64.
+#[inline(always)]
+unsafe fn halves(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's promise: `len` bytes are valid on both sides, and do not overlap.
+    unsafe {
+        ptr::copy_nonoverlapping(from, to, 32);
+        ptr::copy_nonoverlapping(from.add(len - 32), to.add(len - 32), 32);
+    }
+}
+
 /// Copies `len` bytes from shared memory to shared memory; the ranges may overlap.
 ///
 /// # Safety

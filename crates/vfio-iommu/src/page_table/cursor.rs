@@ -32,7 +32,12 @@ pub(super) struct Direct {
 impl Direct {
     #[inline(always)]
     fn leaf(entry: Entry, iova: u64, bits: u32) -> Self {
-        let span = (1 << bits) - 1;
+        Self::within(entry, iova, (1 << bits) - 1)
+    }
+
+    /// As [`leaf`](Self::leaf), for a leaf of `span + 1` bytes.
+    #[inline(always)]
+    fn within(entry: Entry, iova: u64, span: u64) -> Self {
         let offset = iova & span;
         Self { host: entry.address() + offset, extent: span - offset }
     }
@@ -59,25 +64,45 @@ pub(super) struct Cursor<'g> {
     /// The root's table, how many bits each of its slots covers, and how many slots it has: 0 without one.
     top: Cell<*const Table>,
     top_bits: Cell<u32>,
+    /// What a slot covers, less one.
+    top_span: Cell<u64>,
     top_slots: Cell<u64>,
     _inside: PhantomData<&'g epoch::Guard>,
 }
 
 impl<'g> Cursor<'g> {
-    /// Starts with nothing remembered.
+    /// Starts with the root's table remembered.
     ///
     /// # Safety
     /// The calling thread holds a guard for as long as the cursor exists.
     #[inline]
     pub(super) unsafe fn new(root: &'g AtomicU64) -> Self {
-        Self {
+        let cursor = Self {
             root,
             tag: Cell::new(u64::MAX),
             upper: Cell::new(ptr::null()),
             top: Cell::new(ptr::null()),
             top_bits: Cell::new(0),
+            top_span: Cell::new(0),
             top_slots: Cell::new(0),
             _inside: PhantomData,
+        };
+        cursor.start(Entry(root.load(Ordering::Acquire)));
+        cursor
+    }
+
+    /// Remembers the root's table, if there is one.
+    #[inline(always)]
+    fn start(&self, root: Entry) {
+        if root.is_table() {
+            let bits = level_bits(root.level());
+            // SAFETY: it links to a table, which the epoch keeps alive.
+            self.top.set(unsafe { Table::at(root.address()) });
+            self.top_bits.set(bits);
+            self.top_span.set((1 << bits) - 1);
+            self.top_slots.set(FANOUT as u64);
+        } else {
+            self.top_slots.set(0);
         }
     }
 
@@ -107,24 +132,28 @@ impl<'g> Cursor<'g> {
     #[inline(always)]
     fn below_top(&self, iova: u64, need: Need) -> Option<Direct> {
         let mut bits = self.top_bits.get();
-        if iova >> bits >= self.top_slots.get() {
+        let slot = iova >> bits;
+        if slot >= self.top_slots.get() {
             return None;
         }
         // SAFETY: there are slots, so there is a table, and the epoch keeps it alive.
-        let mut table = unsafe { &*self.top.get() };
+        let mut entry = unsafe { &*self.top.get() }.entry(slot as usize);
+        if entry.allows_direct(need) {
+            return Some(Direct::within(entry, iova, self.top_span.get()));
+        }
         loop {
-            let entry = table.entry((iova >> bits) as usize);
-            if entry.allows_direct(need) {
-                return Some(Direct::leaf(entry, iova, bits));
-            }
             if !entry.is_table() {
                 return None;
             }
             // SAFETY: it links to a table, which the epoch keeps alive.
-            table = unsafe { Table::at(entry.address()) };
+            let table = unsafe { Table::at(entry.address()) };
             bits -= SLOT_BITS;
             if bits == level_bits(1) {
                 self.remember(iova, table);
+            }
+            entry = table.entry((iova >> bits) as usize);
+            if entry.allows_direct(need) {
+                return Some(Direct::leaf(entry, iova, bits));
             }
         }
     }
@@ -135,13 +164,7 @@ impl<'g> Cursor<'g> {
     /// `NoMapping`, `Permission`.
     pub(super) fn find(&self, iova: u64, need: Need) -> Result<Found, FaultReason> {
         let root = Entry(self.root.load(Ordering::Acquire));
-        self.top_slots.set(0);
-        if root.is_table() {
-            // SAFETY: it links to a table, which the epoch keeps alive.
-            self.top.set(unsafe { Table::at(root.address()) });
-            self.top_bits.set(level_bits(root.level()));
-            self.top_slots.set(FANOUT as u64);
-        }
+        self.start(root);
         // SAFETY: by the promise made to `new`, this thread stays inside.
         let walked = unsafe { walk(root, iova) };
         if let Some(table) = walked.upper {

@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "copies from and to mapped memory")]
 
 mod atomics;
+mod batch;
 
 use std::marker::PhantomData;
 use std::ptr;
@@ -149,31 +150,57 @@ impl<'t> Reader<'t> {
         let Some(range) = IovaRange::sized(iova, len) else {
             return Err(fault(iova, FaultReason::OutsideWindow));
         };
-        self.check(range, access).map_err(|(at, reason)| fault(at, reason))?;
+        let mut ahead = self.look_ahead(range, access, true).map_err(|(at, reason)| fault(at, reason))?;
         let mut at = iova;
         loop {
-            let left = range.last() - at;
-            let (piece, step) = self.piece(at, left, access).map_err(|reason| fault(at, reason))?;
-            if !visit(piece, (at - iova) as usize) {
-                return Err(fault(at, FaultReason::Detached));
+            for (host, step) in ahead.pieces() {
+                let host = ptr::with_exposed_provenance_mut(host as usize);
+                visit(Piece::Direct(host, step as usize), (at - iova) as usize);
+                if step > range.last() - at {
+                    return Ok(());
+                }
+                at += step;
             }
-            if step > left {
-                return Ok(());
+            if ahead.known == 0 {
+                let left = range.last() - at;
+                let (piece, step) = self.piece(at, left, access).map_err(|reason| fault(at, reason))?;
+                if !visit(piece, (at - iova) as usize) {
+                    return Err(fault(at, FaultReason::Detached));
+                }
+                if step > left {
+                    return Ok(());
+                }
+                at += step;
             }
-            at += step;
+            let rest = IovaRange::sized(at, range.last() - at + 1).unwrap_or(range);
+            ahead = self.look_ahead(rest, access, false).map_err(|(at, reason)| fault(at, reason))?;
         }
     }
 
-    /// Makes sure that every address may be accessed.
-    fn check(&self, range: IovaRange, access: Access) -> Result<(), (Iova, FaultReason)> {
-        let mut at = range.start();
+    /// Notes where the first addresses of a range lead, as far as that is host memory and there is room, and has them
+    /// fetched. With `whole`, makes sure that every address may be accessed.
+    #[inline]
+    fn look_ahead(
+        &self,
+        range: IovaRange,
+        access: Access,
+        whole: bool,
+    ) -> Result<Ahead, (Iova, FaultReason)> {
+        let mut ahead = Ahead { known: 0, hosts: [(0, 0); AHEAD] };
+        let (mut at, mut note) = (range.start(), true);
         loop {
-            let extent = match self.cursor.near(at, need(access)) {
-                Some(direct) => direct.extent,
-                None => self.cursor.find(at, need(access)).map_err(|reason| (at, reason))?.extent,
+            let left = range.last() - at;
+            let direct = match self.cursor.near(at, need(access)) {
+                Some(direct) => Ok(direct),
+                None => {
+                    let found = self.cursor.find(at, need(access)).map_err(|reason| (at, reason))?;
+                    found.direct().ok_or(found.extent)
+                }
             };
-            if extent >= range.last() - at {
-                return Ok(());
+            note = note && direct.is_ok_and(|Direct { host, extent }| ahead.note(host, extent.min(left) + 1));
+            let extent = direct.map_or_else(|extent| extent, |direct| direct.extent);
+            if extent >= left || !(note || whole) {
+                return Ok(ahead);
             }
             at += extent + 1;
         }
@@ -203,6 +230,31 @@ impl<'t> Reader<'t> {
         // SAFETY: the leaf is of this kind, and the epoch keeps what it names alive.
         let detachable = unsafe { Detachable::at(entry.address()) };
         (&detachable.memory, iova.wrapping_add(detachable.shift))
+    }
+}
+
+/// Pieces of an access that are noted while it is checked, so that the tables are walked once: 128 KiB of pages.
+const AHEAD: usize = 32;
+
+/// The first pieces of an access: host address and length.
+struct Ahead {
+    known: usize,
+    hosts: [(u64, u64); AHEAD],
+}
+
+impl Ahead {
+    /// Notes a piece; false when there is no room.
+    #[inline(always)]
+    fn note(&mut self, host: u64, len: u64) -> bool {
+        let Some(place) = self.hosts.get_mut(self.known) else { return false };
+        *place = (host, len);
+        self.known += 1;
+        copy::prefetch(ptr::with_exposed_provenance(host as usize));
+        true
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.hosts.iter().copied().take(self.known)
     }
 }
 

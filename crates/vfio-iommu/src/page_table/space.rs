@@ -1,7 +1,7 @@
 //! The table as a device's view of memory: each call is an epoch of its own, and so is each batch.
 
 use super::IoPageTable;
-use crate::space::{gather, scatter, translate_each};
+use crate::space::translate_each;
 use crate::{Access, DmaFault, DmaSpace, Iova, Translation};
 
 impl DmaSpace for IoPageTable {
@@ -36,18 +36,17 @@ impl DmaSpace for IoPageTable {
     fn translate(&self, iova: Iova, access: Access) -> Result<Translation, DmaFault> {
         self.translate_once(iova, access)
     }
+
     fn translate_batch(&self, iovas: &mut [u64], access: Access) -> usize {
         let reader = self.reader();
         translate_each(iovas, |iova| reader.translate(iova, access))
     }
 
     fn read_batch(&self, segments: &[[u64; 2]], into: &mut [u8]) -> Result<(), DmaFault> {
-        let reader = self.reader();
-        gather(segments, into, |iova, piece| reader.read(iova, piece))
+        self.reader().read_batch(segments, into)
     }
 
     fn write_batch(&self, segments: &[[u64; 2]], from: &[u8]) -> Result<(), DmaFault> {
-        let reader = self.reader();
-        scatter(segments, from, |iova, piece| reader.write(iova, piece))
+        self.reader().write_batch(segments, from)
     }
 }
