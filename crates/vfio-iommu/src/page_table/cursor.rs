@@ -20,6 +20,12 @@ use crate::{FaultReason, epoch};
 /// How much more each level covers.
 const SLOT_BITS: u32 = level_bits(1) - PAGE_BITS;
 
+/// How much a table of 2 MiB slots covers.
+const UPPER_SPAN: u64 = 1 << level_bits(2);
+
+/// Stands for the table remembered while there is none.
+static EMPTY: Table = Table::empty();
+
 /// Host memory that an access may go straight to.
 #[derive(Clone, Copy)]
 pub(super) struct Direct {
@@ -58,8 +64,8 @@ impl Found {
 /// follows another in the same 2 MiB, and cost a branch that nobody can predict where it does not.
 pub(super) struct Cursor<'g> {
     root: &'g AtomicU64,
-    /// Which addresses the table remembered covers: those with the same bits above its own.
-    tag: Cell<u64>,
+    /// The first address that the table remembered covers.
+    base: Cell<u64>,
     upper: Cell<*const Table>,
     /// The root's table, how many bits each of its slots covers, and how many slots it has: 0 without one.
     top: Cell<*const Table>,
@@ -79,8 +85,9 @@ impl<'g> Cursor<'g> {
     pub(super) unsafe fn new(root: &'g AtomicU64) -> Self {
         let cursor = Self {
             root,
-            tag: Cell::new(u64::MAX),
-            upper: Cell::new(ptr::null()),
+            // An empty table, for the addresses that are least likely to be asked for.
+            base: Cell::new(0_u64.wrapping_sub(UPPER_SPAN)),
+            upper: Cell::new(&EMPTY),
             top: Cell::new(ptr::null()),
             top_bits: Cell::new(0),
             top_span: Cell::new(0),
@@ -108,24 +115,26 @@ impl<'g> Cursor<'g> {
 
     #[inline(always)]
     fn remember(&self, iova: u64, table: &Table) {
-        self.tag.set(iova >> level_bits(2));
+        self.base.set(iova & !(UPPER_SPAN - 1));
         self.upper.set(table);
     }
 
     /// Finds host memory by the tables remembered; `None` says nothing but that [`find`](Self::find) is due.
     #[inline(always)]
     pub(super) fn near(&self, iova: u64, need: Need) -> Option<Direct> {
-        if iova >> level_bits(2) != self.tag.get() {
+        let offset = iova.wrapping_sub(self.base.get());
+        if offset >= UPPER_SPAN {
             return self.below_top(iova, need);
         }
-        // SAFETY: a tag that an address can have was set with a table, and the epoch keeps that alive.
-        let entry = unsafe { &*self.upper.get() }.entry((iova >> level_bits(1)) as usize);
-        if entry.is_table() {
-            // SAFETY: it links to a table, which the epoch keeps alive.
-            let entry = unsafe { Table::at(entry.address()) }.entry((iova >> PAGE_BITS) as usize);
-            return entry.allows_direct(need).then(|| Direct::leaf(entry, iova, PAGE_BITS));
+        // SAFETY: the table is static, or was reached in this epoch, which keeps it alive.
+        let entry = unsafe { &*self.upper.get() }.entry((offset >> level_bits(1)) as usize);
+        if !entry.is_table() {
+            seldom();
+            return entry.allows_direct(need).then(|| Direct::leaf(entry, iova, level_bits(1)));
         }
-        entry.allows_direct(need).then(|| Direct::leaf(entry, iova, level_bits(1)))
+        // SAFETY: it links to a table, which the epoch keeps alive.
+        let entry = unsafe { Table::at(entry.address()) }.entry((iova >> PAGE_BITS) as usize);
+        entry.allows_direct(need).then(|| Direct::leaf(entry, iova, PAGE_BITS))
     }
 
     /// As [`near`](Self::near), from the root's table down.
@@ -207,6 +216,11 @@ fn once_in_bucket(entry: Entry, iova: u64, need: Need) -> Option<Direct> {
     let found = unsafe { Bucket::at(entry.address()) }.find(iova)?;
     found.direct().filter(|_| found.entry.allows(need))
 }
+
+/// Tells the compiler which way to lay out in line: pages, whose walk is longest.
+#[cold]
+#[inline(always)]
+const fn seldom() {}
 
 fn check(found: Option<Found>, need: Need) -> Result<Found, FaultReason> {
     match found {

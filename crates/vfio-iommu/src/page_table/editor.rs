@@ -49,7 +49,33 @@ impl<'t> Editor<'t> {
     /// `EINVAL` range not page aligned, or not inside `memory`; `EACCES` writing asked of read-only memory;
     /// `EEXIST` overlaps a mapping; `EOPNOTSUPP` a host address of more than 52 bits; `ENOMEM`. Nothing is
     /// mapped then.
+    #[inline]
     pub fn map(&mut self, range: IovaRange, memory: &Memory, offset: u64, prot: Prot) -> Result<(), Errno> {
+        if self.map_next(range, memory, offset, prot) {
+            return Ok(());
+        }
+        self.map_any(range, memory, offset, prot)
+    }
+
+    /// Maps one page where the one before it went, of the memory that it was of: what mapping page after page comes
+    /// to. False says nothing but that the long way is due.
+    #[inline(always)]
+    fn map_next(&mut self, range: IovaRange, memory: &Memory, offset: u64, prot: Prot) -> bool {
+        let Some(base) = memory.stable_ptr() else { return false };
+        let fits = offset <= memory.len().wrapping_sub(PAGE_SIZE) && memory.len() >= PAGE_SIZE;
+        let plain = range.size() == PAGE_SIZE && range.start().is_multiple_of(PAGE_SIZE);
+        if !plain || !fits || prot.contains(Prot::WRITE) && !memory.is_writable() {
+            return false;
+        }
+        let Some(entry) = Entry::direct_page(base.expose_provenance() as u64 + offset, prot) else {
+            return false;
+        };
+        let state = self.state.as_mut().expect("the lock is held until drop");
+        state.insert_next(range.start(), entry, memory)
+    }
+
+    #[inline(never)]
+    fn map_any(&mut self, range: IovaRange, memory: &Memory, offset: u64, prot: Prot) -> Result<(), Errno> {
         let size = range.size();
         let end = offset.checked_add(size).ok_or(Errno::EINVAL)?;
         if !range.is_aligned(PAGE_SIZE) || size == 0 || end > memory.len() {
@@ -77,15 +103,6 @@ impl<'t> Editor<'t> {
         let entry = Entry::direct(host, prot).ok_or(Errno::EOPNOTSUPP)?;
         Entry::direct(host + (size - 1), prot).ok_or(Errno::EOPNOTSUPP)?;
         let (root, state) = self.parts();
-        if size == PAGE_SIZE
-            && let Some(free) = state.insert_near(range.start(), entry)
-        {
-            if !free {
-                return Err(Errno::EEXIST);
-            }
-            state.extents.acquire(memory, base, size);
-            return Ok(());
-        }
         if state.occupied(root, range.start(), range.last()) {
             return Err(Errno::EEXIST);
         }

@@ -66,6 +66,12 @@ impl Entry {
         (host <= ADDRESS).then_some(Self(DIRECT | rights(prot) | host))
     }
 
+    /// As [`direct`](Self::direct), for a page, whose last byte must have an address as well.
+    #[inline(always)]
+    pub(super) fn direct_page(host: u64, prot: Prot) -> Option<Self> {
+        (host <= ADDRESS - ((1 << PAGE_BITS) - 1)).then_some(Self(DIRECT | rights(prot) | host))
+    }
+
     /// Makes a leaf of detachable memory; `None` when the address has more than 52 bits.
     pub(super) fn indirect(detachable: u64, prot: Prot) -> Option<Self> {
         (detachable <= ADDRESS).then_some(Self(INDIRECT | rights(prot) >> INDIRECT_SHIFT | detachable))
@@ -145,6 +151,7 @@ impl Need {
     pub(super) const WRITE: Self = Self(DIRECT_WRITE);
 }
 
+#[inline(always)]
 fn rights(prot: Prot) -> u64 {
     let read = if prot.contains(Prot::READ) { DIRECT_READ } else { 0 };
     let write = if prot.contains(Prot::WRITE) { DIRECT_WRITE } else { 0 };

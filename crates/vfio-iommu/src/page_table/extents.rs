@@ -36,15 +36,24 @@ pub(super) struct Extents {
 
 impl Extents {
     /// Books `len` bytes of `memory`, whose first byte lies at `base`, as mapped.
-    #[inline]
     pub(super) fn acquire(&mut self, memory: &Memory, base: u64, len: u64) {
-        let object = memory.object_id();
-        match self.recent {
-            Some(recent) if recent.object == object => self.extents[recent.index].mapped += len,
-            _ => self.acquire_slow(memory, base, len),
+        if !self.acquire_again(memory, len) {
+            self.acquire_slow(memory, base, len);
         }
     }
 
+    /// Books `len` bytes of the memory that was booked last; false where it is another.
+    #[inline(always)]
+    pub(super) fn acquire_again(&mut self, memory: &Memory, len: u64) -> bool {
+        let Some(recent) = self.recent.filter(|recent| recent.object == memory.object_id()) else {
+            return false;
+        };
+        let Some(extent) = self.extents.get_mut(recent.index) else { return false };
+        extent.mapped += len;
+        true
+    }
+
+    #[inline(never)]
     fn acquire_slow(&mut self, memory: &Memory, base: u64, len: u64) {
         let object = memory.object_id();
         let owners = BTreeMap::from([(object, memory.clone())]);

@@ -103,6 +103,11 @@ fn allocate<T>() -> Result<Box<T>, Errno> {
 }
 
 impl Table {
+    /// Makes a table with nothing in it, which is linked nowhere.
+    pub(super) const fn empty() -> Self {
+        Self { slots: [const { AtomicU64::new(0) }; FANOUT], used: AtomicU32::new(0) }
+    }
+
     /// Makes an empty table.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use vfio_memory::Memory;
 use vfio_uapi::Errno;
 
 use super::{Span, State, bucket_at, load, store, table_at};
@@ -43,23 +44,23 @@ impl State {
         result
     }
 
-    /// Puts one page where the page before it went, if its table is known: `None` when it is not, else
-    /// whether the slot was free.
-    #[inline]
-    pub(in crate::page_table) fn insert_near(&mut self, iova: u64, entry: Entry) -> Option<bool> {
-        let (tag, address) = self.near?;
+    /// Puts one page into the table that was used last, and books it with the memory booked last; false, and nothing
+    /// done, where those are others or the slot is taken.
+    #[inline(always)]
+    pub(in crate::page_table) fn insert_next(&mut self, iova: u64, entry: Entry, memory: &Memory) -> bool {
+        let Some((tag, address)) = self.near else { return false };
         if iova >> level_bits(1) != tag {
-            return None;
+            return false;
         }
         // SAFETY: `near` is forgotten whenever a table is unlinked.
         let table = unsafe { Table::at(address) };
         let slot = table.slot((iova >> PAGE_BITS) as usize);
-        let free = load(slot).is_empty();
-        if free {
-            store(slot, entry);
-            table.add_used(1);
+        if !load(slot).is_empty() || !self.extents.acquire_again(memory, 1 << PAGE_BITS) {
+            return false;
         }
-        Some(free)
+        store(slot, entry);
+        table.add_used(1);
+        true
     }
 
     /// Raises the root until its table covers `last`.
