@@ -83,7 +83,8 @@ export class Dma implements DmaAccess {
   }
 
   translate(iova: U64, access: 'read' | 'write'): number {
-    return done(this.native.translate(iova, accessBits(access)), 'dma_translate', iova)
+    const bits = access === 'read' ? DMA_READ : accessBits(access)
+    return done(this.native.translate(iova, bits), 'dma_translate', iova)
   }
 
   translateBatch(iovas: BigUint64Array, access: 'read' | 'write', hosts: BigUint64Array): number {

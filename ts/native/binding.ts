@@ -383,8 +383,8 @@ export interface RawDma {
   dmaCompareExchange64(dma: number, iova: U64, expected: U64, desired: U64): bigint
   dmaFetchAdd32(dma: number, iova: U64, value: number): number
   dmaFetchAdd64(dma: number, iova: U64, value: U64): bigint
-  dmaTranslateRead(dma: number, iova: U64): number
-  dmaTranslateWrite(dma: number, iova: U64): number
+  /** A function that translates one address for reading (1) or writing (2); a negated errno where there is no such view. */
+  dmaTranslator(dma: number, access: number): ((iova: U64) => number) | number
   dmaTranslateBatch(dma: number, iovas: BigUint64Array, access: number, hosts: BigUint64Array): number
   dmaReadBatch(dma: number, pairs: BigUint64Array, into: Uint8Array): number
   dmaWriteBatch(dma: number, pairs: BigUint64Array, from: Uint8Array): number

@@ -1,8 +1,12 @@
 /** Native views of memory as callers see them. */
 import { invalidArgType, outOfRange } from '../errors.ts'
 import { bytes, u32, u64, type U64 } from '../shape.ts'
+import { ERRNO } from '../uapi/errno.ts'
 import { DMA_READ, DMA_WRITE, type NativeDma, type NativeDmaClass } from './addon.ts'
 import type { Binding, BindingDma } from './binding.ts'
+
+/** Translates an address. */
+type Translate = (iova: U64) => number
 
 /** The one implementation of {@link NativeDma}. */
 export class DmaHandle implements NativeDma {
@@ -10,6 +14,9 @@ export class DmaHandle implements NativeDma {
   readonly #raw: Binding
   readonly #owner: BindingDma
   #handle: number
+  /** What translates one address, for reading and for writing: functions bound to the view, once they are needed. */
+  #toRead: Translate | undefined
+  #toWrite: Translate | undefined
 
   constructor(raw: Binding, owner: BindingDma) {
     this.name = owner.name
@@ -31,6 +38,8 @@ export class DmaHandle implements NativeDma {
     DmaHandle.handleOf(dma, name)
     const view = dma as DmaHandle
     view.#handle = 0
+    view.#toRead = undefined
+    view.#toWrite = undefined
     view.#owner.close()
   }
 
@@ -95,10 +104,10 @@ export class DmaHandle implements NativeDma {
   }
 
   translate(iova: U64, access: number): number {
-    if (access === DMA_READ) return this.#raw.dmaTranslateRead(this.#handle, iova)
+    if (access === DMA_READ) return (this.#toRead ?? this.#translator(DMA_READ))(iova)
     if (access !== DMA_WRITE && access !== (DMA_READ | DMA_WRITE)) throw badAccess(access)
-    const readable = access === DMA_WRITE ? 0 : this.#raw.dmaTranslateRead(this.#handle, iova)
-    return readable < 0 ? readable : this.#raw.dmaTranslateWrite(this.#handle, iova)
+    const readable = access === DMA_WRITE ? 0 : this.translate(iova, DMA_READ)
+    return readable < 0 ? readable : (this.#toWrite ?? this.#translator(DMA_WRITE))(iova)
   }
 
   translateBatch(iovas: BigUint64Array, access: number, hosts: BigUint64Array): number {
@@ -132,6 +141,22 @@ export class DmaHandle implements NativeDma {
   share(): bigint {
     return this.#owner.share()
   }
+
+  /** Makes the function that translates one way. */
+  #translator(access: typeof DMA_READ | typeof DMA_WRITE): Translate {
+    if (this.#handle === 0) return closed
+    const translate = this.#raw.dmaTranslator(this.#handle, access)
+    if (typeof translate === 'number') return () => translate
+    if (access === DMA_READ) this.#toRead = translate
+    else this.#toWrite = translate
+    return translate
+  }
+}
+
+const EBADF = -ERRNO.EBADF
+
+function closed(): number {
+  return EBADF
 }
 
 function badAccess(access: unknown): Error {

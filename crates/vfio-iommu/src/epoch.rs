@@ -9,6 +9,7 @@
 //! * [`protocol`]: one slot and the rules; checked by a model of every interleaving.
 //! * [`registry`]: the slots of this process, one per thread that ever read.
 //! * [`barrier`]: the two halves of the fence.
+//! * [`cell`]: a value that is looked at inside an epoch.
 //!
 //! The registry is one for the process: a slot names a thread, and waiting for the readers of another table
 //! costs no more than the copy they are in. Rejected: a slot per table and thread (a lookup on each access),
@@ -16,6 +17,7 @@
 //! when somebody looks (unmap has to wait for *now*).
 
 mod barrier;
+mod cell;
 mod protocol;
 mod registry;
 
@@ -24,6 +26,7 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 }
 
+pub use cell::EpochCell;
 pub(crate) use registry::{Guard, enter, synchronize};
 
 #[cfg(test)]

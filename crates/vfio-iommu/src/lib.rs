@@ -21,6 +21,7 @@ mod stopped;
 pub mod type1;
 
 pub use addr::{Iova, IovaRange};
+pub use epoch::EpochCell;
 pub use fault::{FaultContext, FaultListener, FaultLog, FaultRecord, MapChange, MapEvent, MapHistory};
 pub use page_table::{Editor, IoPageTable, Reader};
 pub use space::{Access, DmaFault, DmaSpace, FaultReason, REFUSED, ReadDone, Translation, WriteDone};

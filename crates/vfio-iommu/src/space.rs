@@ -188,6 +188,11 @@ pub trait DmaSpace: Send + Sync {
     /// The reason for which an access would be refused.
     fn translate(&self, iova: Iova, access: Access) -> Result<Translation, DmaFault>;
 
+    /// As [`translate`](Self::translate), where that takes no lock, calls nobody and records nothing; none says nothing.
+    fn peek(&self, _iova: Iova, _access: Access) -> Option<Translation> {
+        None
+    }
+
     /// Replaces each address by the host address it leads to at this moment, or by [`REFUSED`]; returns how many
     /// were not refused. Nothing is recorded of those that were.
     fn translate_batch(&self, iovas: &mut [u64], access: Access) -> usize {

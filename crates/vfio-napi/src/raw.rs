@@ -16,6 +16,7 @@ mod event_fd;
 mod memory;
 mod pci;
 mod spapr;
+mod translator;
 mod type1;
 
 use std::ffi::{CStr, c_void};
@@ -50,7 +51,6 @@ impl Entry {
 }
 
 const TABLES: &[&[Entry]] = &[
-    debug::ENTRIES,
     memory::ENTRIES,
     address_space::ENTRIES,
     event_fd::ENTRIES,
@@ -64,21 +64,35 @@ const TABLES: &[&[Entry]] = &[
 /// Adds every raw call to the exports.
 pub(crate) fn export(env: napi_env, exports: napi_value) -> napi::Result<()> {
     for entry in TABLES.iter().copied().flatten() {
-        let name = entry.name.as_ptr();
         let data = ptr::from_ref(entry).cast_mut().cast::<c_void>();
-        let mut function = ptr::null_mut();
-        // SAFETY: `env` and `exports` are those of the registration under way; the entry is static.
-        let status = unsafe {
-            match napi_sys::napi_create_function(env, name, -1, Some(enter), data, &mut function) {
-                Status::napi_ok => napi_sys::napi_set_named_property(env, exports, name, function),
-                status => status,
-            }
-        };
-        if status != Status::napi_ok {
-            return Err(napi::Error::new(status.into(), "cannot export a raw call"));
-        }
+        add(env, exports, entry.name, enter, data)?;
     }
-    Ok(())
+    add(env, exports, translator::MAKE.name, translator::make, ptr::null_mut())?;
+    add(env, exports, debug::ECHO, debug::echo, ptr::null_mut())
+}
+
+type Callback = unsafe extern "C" fn(napi_env, napi_callback_info) -> napi_value;
+
+fn add(
+    env: napi_env,
+    exports: napi_value,
+    name: &CStr,
+    callback: Callback,
+    data: *mut c_void,
+) -> napi::Result<()> {
+    let name = name.as_ptr();
+    let mut function = ptr::null_mut();
+    // SAFETY: `env` and `exports` are those of the registration under way; bound data is static.
+    let status = unsafe {
+        match napi_sys::napi_create_function(env, name, -1, Some(callback), data, &mut function) {
+            Status::napi_ok => napi_sys::napi_set_named_property(env, exports, name, function),
+            status => status,
+        }
+    };
+    if status == Status::napi_ok {
+        return Ok(());
+    }
+    Err(napi::Error::new(status.into(), "cannot export a raw call"))
 }
 
 /// Runs the entry that the function was made for.

@@ -37,6 +37,10 @@ impl DmaSpace for IoPageTable {
         self.translate_once(iova, access)
     }
 
+    fn peek(&self, iova: Iova, access: Access) -> Option<Translation> {
+        self.translate_once(iova, access).ok()
+    }
+
     fn translate_batch(&self, iovas: &mut [u64], access: Access) -> usize {
         let reader = self.reader();
         translate_each(iovas, |iova| reader.translate(iova, access))

@@ -69,6 +69,10 @@ impl DmaSpace for HwSpace {
         self.access(iova, 1, access, |table| table.translate(iova, access))
     }
 
+    fn peek(&self, iova: Iova, access: Access) -> Option<Translation> {
+        self.open.load(Ordering::Acquire).then(|| self.type1.0.table.peek(iova, access))?
+    }
+
     fn translate_batch(&self, iovas: &mut [u64], access: Access) -> usize {
         if self.open.load(Ordering::Acquire) {
             return self.type1.0.table.translate_batch(iovas, access);

@@ -1,7 +1,5 @@
 //! Raw calls on a device's view of memory.
 
-use vfio_iommu::Access;
-
 use super::{Answer, Call, Entry, Value};
 
 /// The calls of this file. The first argument is the handle.
@@ -21,8 +19,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry::wide(c"dmaCompareExchange64", "dma iova expected desired", compare_exchange_64),
     Entry::new(c"dmaFetchAdd32", "dma iova value", fetch_add_32),
     Entry::wide(c"dmaFetchAdd64", "dma iova value", fetch_add_64),
-    Entry::new(c"dmaTranslateRead", "dma iova", translate_read),
-    Entry::new(c"dmaTranslateWrite", "dma iova", translate_write),
     Entry::new(c"dmaPinPages", "dma iova pages access", pin_pages),
     Entry::new(c"dmaUnpinPages", "dma iova pages", unpin_pages),
 ];
@@ -113,20 +109,6 @@ fn fetch_add_32(call: &Call) -> Answer {
 fn fetch_add_64(call: &Call) -> Answer {
     let object = call.object(0)?;
     Ok(Value::U64(object.dma()?.fetch_add_u64(call.u64(1)?, call.u64(2)?)?))
-}
-
-fn translate(call: &Call, access: Access) -> Answer {
-    let object = call.object(0)?;
-    // User addresses of every system fit the 53 bits of a number.
-    Ok(Value::Number(object.dma()?.translate(call.u64(1)?, access)?.host as f64))
-}
-
-fn translate_read(call: &Call) -> Answer {
-    translate(call, Access::Read)
-}
-
-fn translate_write(call: &Call) -> Answer {
-    translate(call, Access::Write)
 }
 
 fn pin_pages(call: &Call) -> Answer {
