@@ -1,5 +1,5 @@
 /**
- * `npm run -s guest -- mtty|nvme|v86|all [--timeout SECONDS] [--bytes N] [--keep-output]`: a device of ours in a real guest.
+ * `npm run -s guest -- mtty|nvme|doorbell|files|v86|all [--timeout SECONDS] [--bytes N] [--keep-output]`: a device of ours in a real guest.
  *
  * `v86` is a machine in this very process, see `guest-v86.mjs`. For the others it
  * sets up what is missing (QEMU and a Debian kernel, unpacked into a cache without root), serves the device by the
@@ -14,6 +14,7 @@ import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { build } from './build.mjs'
 import { fail, root, run, say } from './command.mjs'
+import { lacksFuse, managedDevice } from './guest-files.mjs'
 import { playV86 } from './guest-v86.mjs'
 
 const GUEST = join(root, 'test', 'guest')
@@ -31,6 +32,13 @@ const SCENES = {
     type: 'mtty-2',
     script: 'mtty-check.sh',
     boots: [{ name: 'two serial ports', options: ['--timeout', '180'] }],
+  },
+  files: {
+    type: 'mdevctl',
+    prepare: managedDevice,
+    lack: lacksFuse,
+    script: 'mtty-check.sh',
+    boots: [{ name: 'the card that mdevctl started', options: ['--timeout', '180'] }],
   },
   nvme: {
     type: 'nvme',
@@ -68,9 +76,18 @@ process.exitCode = failed === 0 && passed > 0 ? 0 : 1
 
 /** Serves a device and boots the guests of a scene, one after the other. */
 async function play(scene) {
+  const lack = scene.lack?.()
+  if (lack !== undefined) {
+    say(`\n── ${scene.type}: skipped, ${lack}`)
+    if (process.env['VFIO_REQUIRE_FACILITIES'] === '1') count(false, lack)
+    return
+  }
   const folder = mkdtempSync(join(tmpdir(), 'vfio-guest-'))
   const socket = join(folder, 'device.sock')
-  const command = scene.program === undefined ? [CLI, 'serve', scene.type, '--socket', socket] : [scene.program, socket]
+  const prepared = await scene.prepare?.(CLI, folder, count)
+  if (scene.prepare !== undefined && prepared === undefined) return rmSync(folder, { recursive: true, force: true })
+  const args = prepared?.args ?? ['serve', scene.type]
+  const command = scene.program === undefined ? [CLI, ...args, '--socket', socket] : [scene.program, socket]
   const server = spawn(process.execPath, command, {
     stdio: ['ignore', 'inherit', 'inherit'],
   })
@@ -86,6 +103,7 @@ async function play(scene) {
     const [code, signal] = await ended
     count(code === 0, `the server of ${scene.type} ended by itself when asked to (${signal ?? `exit code ${code}`})`)
     count(!existsSync(socket), 'its socket file is gone')
+    await prepared?.finish()
     rmSync(folder, { recursive: true, force: true })
   }
 }
