@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process'
-import { closeSync, mkdtempSync, readFileSync, rmdirSync } from 'node:fs'
+import { closeSync, mkdtempSync, open, readdirSync, readFileSync, rmdirSync, watch } from 'node:fs'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -93,6 +93,16 @@ print(ctypes.get_errno())`
     expect(await session.close()).toBeUndefined()
     expect(files.endedWith).toBeUndefined()
     expect(await readdir(directory)).toEqual([])
+  })
+
+  it('refuses the thread that serves it, which would wait for itself', async () => {
+    await using _session = await FuseSession.mount(directory, {}, new TextFiles({ one: 'text' }))
+    const one = join(directory, 'one')
+    expect(() => readFileSync(one)).toThrow(expect.objectContaining({ code: 'EBUSY' }))
+    expect(() => readdirSync(directory)).toThrow(expect.objectContaining({ code: 'EBUSY' }))
+    expect(() => watch(directory)).toThrow(expect.objectContaining({ code: 'EBUSY' }))
+    closeSync(await promisify(open)(one, 'r'))
+    expect(await readFile(one, 'utf8')).toBe('text')
   })
 
   it('ends when somebody else unmounts it', async () => {

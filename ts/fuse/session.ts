@@ -1,8 +1,9 @@
 /**
  * A mounted file system that this thread serves.
  *
- * Touching the mount from the thread that serves it (`readFileSync`, `execSync` of a program that looks there) waits for ever:
- * nobody is left to answer. Another process may, and so may `fs.promises`.
+ * Touching the mount from the very thread that serves it (`readFileSync`) is refused with EBUSY, since nobody would be left to
+ * answer; waiting there for somebody else who touches it (`execFileSync`) lasts for ever. Another process may, and so may
+ * `fs.promises`.
  */
 import { isErrno, VfioError, warnOfModel } from '../errors.ts'
 import { text } from '../shape.ts'

@@ -248,8 +248,8 @@ export class SoftwareHost {
 
   /**
    * Shows the machine's trees as files: `sys` and `dev` below `directory`, or one of them there, for programs that were written
-   * for the kernel's. The thread of the machine answers, so it must not wait for who looks at them (`readFileSync`,
-   * `execFileSync`); other processes may look, and so may `fs.promises`.
+   * for the kernel's. The thread of the machine answers: where it looks itself (`readFileSync`) it is refused with EBUSY, and it
+   * must not wait for who looks (`execFileSync`). Other processes may look, and so may `fs.promises`.
    * @throws {TypeError} a value of the wrong shape
    * @throws {VfioError} EBADF the machine is closed, EOPNOTSUPP this system has no FUSE, ENOENT no such directory, ENOTDIR, EACCES,
    *   EPERM no right to mount, ENODEV

@@ -183,11 +183,11 @@ export class MdevBus extends UeventEmitter {
     return parent
   }
 
-  #unbind(driver: MdevDriver, uuid: string): void {
+  #unbind(driver: MdevDriver, uuid: string): Promise<void> {
     const mdev = this.#devices.get(uuid)
     if (mdev === undefined || mdev.parent.driver !== driver)
       throw new VfioError('ENODEV', 'unbind', { reason: `'${uuid}' is not bound to ${driver.name}` })
-    mdev.detach()
+    return mdev.detach()
   }
 
   /** What parents and devices report to. */

@@ -143,13 +143,14 @@ export class MediatedDevice implements Mdev {
   }
 
   /**
-   * Takes the driver off the device, which stays (the driver's attribute `unbind`); users are asked to let go first.
+   * Takes the driver off the device, which stays (the driver's attribute `unbind`); users are asked to let go first, and the
+   * promise is fulfilled when they have.
    * @throws {VfioError} ENODEV no driver is bound
    */
-  detach(): void {
+  detach(): Promise<void> {
     if (this.#binding === undefined || this.#unbinding !== undefined)
       throw new VfioError('ENODEV', 'unbind', { reason: `${this.uuid} has no driver` })
-    this.#unbind(() => {})
+    return new Promise((resolve) => this.#unbind(() => resolve()))
   }
 
   #bind(): void {

@@ -17,11 +17,11 @@ interface Entry {
 /** The drivers of one machine. */
 export class MdevDrivers {
   readonly #machine: MdevMachine
-  readonly #unbind: (driver: MdevDriver, device: string) => void
+  readonly #unbind: (driver: MdevDriver, device: string) => Promise<void>
   readonly #entries = new Map<string, Entry>()
 
   /** `unbind` takes what was written to the attribute of that name. */
-  constructor(machine: MdevMachine, unbind: (driver: MdevDriver, device: string) => void) {
+  constructor(machine: MdevMachine, unbind: (driver: MdevDriver, device: string) => Promise<void>) {
     this.#machine = machine
     this.#unbind = unbind
   }

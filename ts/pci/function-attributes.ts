@@ -10,8 +10,8 @@ import { type BarResource, barAddress } from './resources.ts'
 
 /** What the knobs do. */
 export interface FunctionActions {
-  /** `remove`: takes the function out of the system, though its hardware stays. */
-  remove(device: PciDevice): void
+  /** `remove`: takes the function out of the system, though its hardware stays; the promise is the writer's sleep. */
+  remove(device: PciDevice): Promise<void> | undefined
   /** `rescan`: looks for hardware that is not enumerated. */
   rescan(): void
 }
@@ -104,9 +104,7 @@ function addKnobs(sysfs: SysfsTree, device: PciDevice, actions: FunctionActions)
   })
   sysfs.attr(`${path}/remove`, {
     mode: 0o220,
-    store: (text) => {
-      if (parseNumber(text, `${path}/remove`) !== 0n) actions.remove(device)
-    },
+    store: (text) => (parseNumber(text, `${path}/remove`) === 0n ? undefined : actions.remove(device)),
   })
   sysfs.attr(`${path}/rescan`, {
     mode: 0o220,

@@ -278,7 +278,10 @@ export class HostPci {
     enableAcs(device)
     updateBusReset(device.bus)
     addFunctionNode(this.#sysfs, device, {
-      remove: (gone) => this.#stop(gone),
+      remove: (gone) => {
+        const stopped = new Promise<void>((resolve) => this.#stop(gone, resolve))
+        return gone.gone ? undefined : stopped
+      },
       rescan: () => this.rescan(),
     })
     this.#group(device)

@@ -8,14 +8,13 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
-use std::thread;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, mknodat, open, openat, symlinkat, unlinkat};
 use rustix::io;
-use rustix::thread::gettid;
 use vfio_uapi::Errno;
 
 use crate::notify::Notifier;
+use crate::thread::this_thread;
 
 /// What watchers of a directory are to see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +60,7 @@ impl Herald {
     pub(crate) fn start(root: Root, notifier: Notifier, tid: Arc<AtomicU32>) -> Result<Self, Errno> {
         let (sender, jobs) = mpsc::channel();
         let work = move || {
-            tid.store(gettid().as_raw_nonzero().get().cast_unsigned(), Ordering::Release);
+            tid.store(this_thread(), Ordering::Release);
             for job in jobs {
                 match job {
                     Job::Tell(tell) => tell(&notifier),
@@ -70,7 +69,7 @@ impl Herald {
                 }
             }
         };
-        thread::Builder::new().name("vfio-fuse-tell".into()).spawn(work).map_err(|_| Errno::EAGAIN)?;
+        std::thread::Builder::new().name("vfio-fuse-tell".into()).spawn(work).map_err(|_| Errno::EAGAIN)?;
         Ok(Self(sender))
     }
 

@@ -26,6 +26,7 @@ mod request;
 mod session;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 pub use abi::{AttributeMask, OpenFlags};
 pub use attributes::Attributes;
@@ -36,3 +37,4 @@ pub use notify::Notifier;
 pub use operation::{Operation, SetAttributes};
 pub use request::{Caller, Request};
 pub use session::{FileSystem, Session};
+pub use thread::this_thread;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use vfio_fuse::{FileSystem, Operation, Request};
+use vfio_fuse::{FileSystem, Operation, Request, this_thread};
 use vfio_uapi::Errno;
 
 use crate::js::Callback;
@@ -25,8 +25,11 @@ pub(super) enum Mail {
 }
 
 /// A file system that leaves all answers to JavaScript.
-#[derive(Default)]
-pub(super) struct Inbox(Mutex<State>);
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    /// The thread of JavaScript.
+    home: u32,
+}
 
 #[derive(Default)]
 struct State {
@@ -39,14 +42,14 @@ struct State {
 }
 
 impl Inbox {
-    /// Makes an inbox; `wake` runs on its thread whenever something came into an empty one.
+    /// Makes an inbox on the thread of `wake`, which runs whenever something came into an empty one.
     pub(super) fn new(wake: Arc<Callback>) -> Self {
-        Self(Mutex::new(State { wake: Some(wake), ..State::default() }))
+        Self { state: Mutex::new(State { wake: Some(wake), ..State::default() }), home: this_thread() }
     }
 
     /// Takes the oldest mail; none: the next wakes.
     pub(super) fn take(&self) -> Option<Mail> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let taken = state.mail.pop_front();
         state.woken = taken.is_some();
         if matches!(taken, Some(Mail::Ended(_))) {
@@ -59,17 +62,17 @@ impl Inbox {
 
     /// Runs `look` with a request that is not answered yet.
     pub(super) fn with<T>(&self, token: u32, look: impl FnOnce(&mut Request) -> T) -> Option<T> {
-        self.0.lock().unanswered.get_mut(&token).map(look)
+        self.state.lock().unanswered.get_mut(&token).map(look)
     }
 
     /// Takes a request out to answer it; none: it was answered.
     pub(super) fn answering(&self, token: u32) -> Option<Request> {
-        self.0.lock().unanswered.remove(&token)
+        self.state.lock().unanswered.remove(&token)
     }
 
     fn put(&self, make: impl FnOnce(&mut State) -> Option<Mail>) {
         let wake = {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             let Some(mail) = make(&mut state) else { return };
             state.mail.push_back(mail);
             if std::mem::replace(&mut state.woken, true) { None } else { state.wake.clone() }
@@ -93,6 +96,13 @@ impl State {
 
 impl FileSystem for Inbox {
     fn request(&self, request: Request) {
+        if request.caller().tid == self.home {
+            // It waits for this answer, which nobody but itself could give.
+            return match request.operation() {
+                Operation::Flush { .. } => request.reply_done(),
+                _ => request.reply_error(Errno::EBUSY),
+            };
+        }
         if let Some(errno) = beyond(request.operation()) {
             return request.reply_error(errno);
         }
