@@ -30,6 +30,7 @@ export class Endpoint {
     return this.#group.record.parentRecovering
   }
 
+  /** Says whether the host is recovering what lies above. @throws {VfioError} EOPNOTSUPP nothing freezes on this machine */
   set parentRecovering(recovering: boolean) {
     this.#requireFreezing()
     this.#group.record.parentRecovering = recovering === true
