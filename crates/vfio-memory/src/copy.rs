@@ -87,10 +87,10 @@ pub unsafe fn read_fetched(shared: *const u8, into: *mut u8, len: usize) {
     }
 }
 
-/// As [`write`], to bytes that are on their way into the cache; see [`read_fetched`].
+/// As [`write()`], to bytes that are on their way into the cache; see [`read_fetched`].
 ///
 /// # Safety
-/// As for [`write`].
+/// As for [`write()`].
 #[inline(always)]
 pub unsafe fn write_fetched(shared: *mut u8, from: *const u8, len: usize) {
     // SAFETY: the caller's promise; both halves lie inside.
