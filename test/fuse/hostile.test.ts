@@ -4,10 +4,10 @@ import { mkdir, readdir, readFile, rmdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { FuseSession } from '../../ts/fuse/session.ts'
 import { target } from '../../ts/native/target.ts'
-import { shell } from '../mount/folder.ts'
+import { eventually, shell } from '../mount/folder.ts'
 import { needsFuse } from '../needs.ts'
 import { TextFiles } from './text-files.ts'
 
@@ -37,7 +37,7 @@ describe('a mounted file system in a hostile world', () => {
     const files = new TextFiles({ slow: '', fine: 'well\n' })
     await using _session = await FuseSession.mount(directory, {}, files)
     const callers = Array.from({ length: 8 }, () => spawn('cat', [join(directory, 'slow')], { stdio: 'ignore' }))
-    await vi.waitFor(() => expect(files.waiting).toHaveLength(8))
+    await eventually(() => expect(files.waiting).toHaveLength(8))
     for (const caller of callers) caller.kill('SIGKILL')
     await Promise.all(callers.map((caller) => new Promise((resolve) => caller.once('exit', resolve))))
     for (const reply of files.waiting) reply.data('too late')
@@ -121,7 +121,7 @@ print(errno(lambda: os.pread(fd, 1, 1 << 53)), errno(lambda: os.pwrite(fd, b'x',
     await new Promise((resolve) => worker.once('message', resolve))
     expect(mounts()).toContain(`${directory} `)
     await worker.terminate()
-    await vi.waitFor(() => expect(mounts()).not.toContain(directory), 10_000)
+    await eventually(() => expect(mounts()).not.toContain(directory))
   })
 
   it.each([
@@ -142,6 +142,6 @@ print(errno(lambda: os.pread(fd, 1, 1 << 53)), errno(lambda: os.pwrite(fd, b'x',
     kill(child.pid as number)
     await exited
     expect(await gone).not.toBe(0)
-    await vi.waitFor(() => expect(mounts()).not.toContain(directory), 10_000)
+    await eventually(() => expect(mounts()).not.toContain(directory))
   })
 })

@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { FuseSession } from '../../ts/fuse/session.ts'
 import { target } from '../../ts/native/target.ts'
+import { eventually } from '../mount/folder.ts'
 import { needsFuse } from '../needs.ts'
 import { TextFiles } from './text-files.ts'
 
@@ -67,15 +68,15 @@ print(ctypes.get_errno())`
     const files = new TextFiles({ slow: '' })
     await using _session = await FuseSession.mount(directory, {}, files)
     const reading = readFile(join(directory, 'slow'), 'utf8')
-    await vi.waitFor(() => expect(files.waiting).toHaveLength(1))
+    await eventually(() => expect(files.waiting).toHaveLength(1))
     files.waiting[0]?.data('at last')
     files.waiting[0]?.error('EIO')
-    await vi.waitFor(() => expect(files.waiting).toHaveLength(2))
+    await eventually(() => expect(files.waiting).toHaveLength(2))
     files.waiting[1]?.data('')
     expect(await reading).toBe('at last')
     files.waiting.length = 0
     const cat = spawn('cat', [join(directory, 'slow')], { stdio: 'ignore' })
-    await vi.waitFor(() => expect(files.waiting).toHaveLength(1))
+    await eventually(() => expect(files.waiting).toHaveLength(1))
     const token = files.seen.at(-1)?.token
     cat.kill('SIGINT')
     await new Promise((resolve) => cat.once('exit', resolve))
@@ -86,7 +87,7 @@ print(ctypes.get_errno())`
     const files = new TextFiles({ slow: '' })
     const session = await FuseSession.mount(directory, {}, files)
     const reading = readFile(join(directory, 'slow')).catch((error: NodeJS.ErrnoException) => error.code)
-    await vi.waitFor(() => expect(files.waiting).toHaveLength(1))
+    await eventually(() => expect(files.waiting).toHaveLength(1))
     expect(await session.close()).toBeUndefined()
     expect(await reading).toMatch(/ECONNABORTED|ENOTCONN|ENODEV|EIO/)
     files.waiting[0]?.data('nobody hears this')
@@ -144,7 +145,7 @@ print(ctypes.get_errno())`
     await new Promise((resolve) => child.once('message', resolve))
     expect(mounts()).toContain(`${at} `)
     child.kill('SIGKILL')
-    await vi.waitFor(() => expect(mounts()).not.toContain(at), 10_000)
+    await eventually(() => expect(mounts()).not.toContain(at))
     await rm(at, { recursive: true })
   })
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
-import { onTestFinished } from 'vitest'
+import { onTestFinished, vi } from 'vitest'
 
 /** Makes the folder. Called in a test. */
 export function folder(): string {
@@ -16,6 +16,11 @@ export function folder(): string {
     rmSync(directory, { recursive: true })
   })
   return directory
+}
+
+/** Waits until a check holds. */
+export function eventually(check: () => unknown): Promise<unknown> {
+  return vi.waitFor(check, { timeout: 20_000 })
 }
 
 /** What a program came to. */

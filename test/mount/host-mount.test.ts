@@ -2,10 +2,10 @@ import { spawn } from 'node:child_process'
 import { readdir, readFile, readlink, realpath, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { Edu, mtty, SoftwareHost } from '../../ts/index.ts'
 import { needsFuse } from '../needs.ts'
-import { folder, program, shell, watcher } from './folder.ts'
+import { eventually, folder, program, shell, watcher } from './folder.ts'
 
 const UUID = '83b8f4f2-509f-382f-3c1e-e6bfe0fa1001'
 const EDU = '0000:00:04.0'
@@ -174,16 +174,16 @@ for call in (lambda: os.read(fd, 9), lambda: os.listdir(directory), lambda: os.s
     await using watching = await watcher(...watched.map(at))
     const { uuid } = host.mdev.create('mtty-1', UUID)
     const twice = (name: string) => watching.seen.filter((line) => line === `rename ${name}`).length
-    await vi.waitFor(() => expect(twice(uuid)).toBe(2))
+    await eventually(() => expect(twice(uuid)).toBe(2))
     const group = String(host.groupOf(uuid).number)
-    await vi.waitFor(() => expect(watching.seen).toContain(`rename ${group}`))
+    await eventually(() => expect(watching.seen).toContain(`rename ${group}`))
     await host.mdev.get(uuid)?.remove()
-    await vi.waitFor(() => expect(twice(uuid)).toBe(4))
-    await vi.waitFor(() => expect(twice(group)).toBe(2))
+    await eventually(() => expect(twice(uuid)).toBe(4))
+    await eventually(() => expect(twice(group)).toBe(2))
     host.pci.remove(EDU)
-    await vi.waitFor(() => expect(twice(EDU)).toBe(1))
+    await eventually(() => expect(twice(EDU)).toBe(1))
     host.mdev.create('mtty-1', UUID)
-    await vi.waitFor(() => expect(twice(uuid)).toBe(6))
+    await eventually(() => expect(twice(uuid)).toBe(6))
     // The trees are as they were: what is told is no change itself.
     expect(await readdir(at('/sys/bus/mdev/devices'))).toEqual([UUID])
   })
@@ -194,7 +194,7 @@ for call in (lambda: os.read(fd, 9), lambda: os.listdir(directory), lambda: os.s
     const { uuid } = host.mdev.create('mtty-1', UUID)
     await using watching = await watcher(at(`/sys/bus/mdev/devices/${uuid}/`))
     host.sysfs.write('/sys/bus/mdev/drivers/mtty/unbind', uuid)
-    await vi.waitFor(() => expect(watching.seen).toContain('change uevent'))
+    await eventually(() => expect(watching.seen).toContain('change uevent'))
     expect(watching.seen).toContain('rename driver')
   })
 
