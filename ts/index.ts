@@ -92,6 +92,7 @@ export {
   type MemoryPart,
 } from './container/container.ts'
 export { DirtyTracking, type DirtyQuery } from './container/dirty-tracking.ts'
+export { SharedDomain } from './type1/shared-domain.ts'
 export { Eeh, Spapr, type EehStateName, type RegisteredPart, type WindowOptions } from './container/spapr.ts'
 export type { SpaprInfo, SpaprWindow } from './container/spapr-control.ts'
 export type { IommuInfo, IovaRange } from './container/dma-mapper.ts'
@@ -110,6 +111,7 @@ export { Hwpt, type WrittenQuery } from './iommufd/page-table.ts'
 
 export { Device, type DeviceEvents, type HeldGroup } from './device/device-handle.ts'
 export { DeviceDmaLogging, DeviceFeatures, type FeatureAccess, type LoggedRange } from './device/device-features.ts'
+export { adoptDma, shareDma } from './device/dma-share.ts'
 export { EventFd } from './device/event-fd.ts'
 export { DeviceLowPower } from './device/low-power.ts'
 export type { HotResetDevice, HotResetProvider } from './device/hot-reset.ts'

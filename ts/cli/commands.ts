@@ -1,4 +1,5 @@
 /** The table of subcommands: one row each. */
+import { bench } from './bench.ts'
 import { type Command } from './command.ts'
 import { completionCommand } from './completion.ts'
 import { conformance } from './conformance.ts'
@@ -26,6 +27,7 @@ export const COMMANDS: readonly Command[] = [
   stop,
   serve,
   explain,
+  bench,
   conformance,
   completionCommand(() => COMMANDS),
   helpCommand(() => COMMANDS),

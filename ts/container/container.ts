@@ -203,6 +203,19 @@ export class Container {
     this.#mapper('VFIO_IOMMU_MAP_DMA').map(this.#task.mm, VFIO_DMA_MAP_FLAG_VADDR, vaddr, iova, size)
   }
 
+  /**
+   * Makes a token by which one other worker of this process maps and unmaps in this container, with `SharedDomain.adopt()`.
+   * A token that nobody takes holds the mappings until the process ends.
+   * @throws {VfioError} EBADF closed, EINVAL no IOMMU, EOPNOTSUPP not type1
+   */
+  share(): bigint {
+    const mapper = this.#mapper('share')
+    if (mapper.share === undefined) {
+      throw new VfioError('EOPNOTSUPP', 'share', { reason: 'only the mappings of type1 are shared between workers' })
+    }
+    return mapper.share(this.#task.mm)
+  }
+
   /** What the IOMMU can do (`VFIO_IOMMU_GET_INFO`). @throws {VfioError} EBADF closed, EINVAL no IOMMU */
   info(): IommuInfo {
     return this.#mapper('VFIO_IOMMU_GET_INFO').info()

@@ -31,6 +31,8 @@ export interface DmaMapper {
   unmapBatch(mm: NativeAddressSpace, flags: number, pairs: BigUint64Array): void
   /** Unmaps and tells which pages were dirty. @throws {VfioError} EINVAL, ENOENT, EBUSY */
   unmapDirty(mm: NativeAddressSpace, iova: bigint, size: bigint, pageSize: bigint, bitmap: Uint8Array): bigint
+  /** A number by which another worker maps as well, on behalf of `mm`; absent: this IOMMU is of one thread. */
+  share?(mm: NativeAddressSpace): bigint
   info(): IommuInfo
   /** @throws {VfioError} EACCES version 1 */
   dirtyStart(): void

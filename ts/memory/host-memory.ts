@@ -93,6 +93,16 @@ export class HostMemory {
   }
 
   /**
+   * Takes the memory that {@link share} made a token for, once, in any worker of this process: the same bytes.
+   * @throws {TypeError} not a token
+   * @throws {VfioError} EBADF unknown, or taken already
+   */
+  static adopt(token: bigint): HostMemory {
+    const number = u64(token, 'token')
+    return new HostMemory(syscall('HostMemory.adopt', () => addon().NativeMemory.adopt(number)))
+  }
+
+  /**
    * Wraps native memory, such as another Worker shared or a region mapping gave.
    * @internal
    */
@@ -106,6 +116,15 @@ export class HostMemory {
    */
   get native(): NativeMemory {
     return this.#native
+  }
+
+  /**
+   * Makes a token by which one other worker of this process gets the same memory, with {@link adopt}. It is a bigint, to be
+   * posted; one that nobody takes holds the memory until the process ends.
+   * @throws {VfioError} EBADF closed
+   */
+  share(): bigint {
+    return syscall('HostMemory.share', () => this.#native.share())
   }
 
   /** Size in bytes. */

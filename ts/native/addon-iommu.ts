@@ -1,6 +1,6 @@
 /** The part of the addon that is IOMMU: mappings, what devices see of memory, and refused DMA. See `addon.ts` for its manners. */
 import type { U64 } from '../shape.ts'
-import type { NativeAddressSpace, NativeStatus, NativeStatus64 } from './addon-memory.ts'
+import type { NativeAddressSpace, NativeStatus, NativeStatus64, NativeMemory } from './addon-memory.ts'
 
 /** A range that the IOMMU does not translate. `kind` is the kernel's `enum iommu_resv_type`. */
 export interface NativeReservedRegion {
@@ -98,6 +98,8 @@ export interface NativeType1 {
   faults(): NativeFaultLog
   /** Number of mappings. */
   mappings(): number
+  /** A number by which another Worker of this process maps as well, as `mm` ({@link NativeDomainClass.adopt}). */
+  share(mm: NativeAddressSpace): bigint
   /** Takes everything down (idempotent). */
   close(): void
 }
@@ -152,6 +154,32 @@ export interface NativeDma {
 export interface NativeDmaClass {
   /** Takes what `share()` gave, once per share. @throws EBADF unknown or already taken */
   adopt(token: bigint): NativeDma
+}
+
+/** The mappings of a container that another Worker owns. */
+export interface NativeDomain {
+  /** Maps from addresses of the process; see {@link NativeType1.mapDma}. */
+  mapDma(flags: number, vaddr: bigint, iova: U64, size: U64): NativeStatus
+  /** See {@link NativeType1.unmapDma}. */
+  unmapDma(flags: number, iova: U64, size: U64): bigint
+  /** See {@link NativeType1.mapDmaBatch}. */
+  mapDmaBatch(flags: number, triples: BigUint64Array, failure?: Int32Array): number
+  /** See {@link NativeType1.unmapDmaBatch}. */
+  unmapDmaBatch(flags: number, pairs: BigUint64Array, failure?: Int32Array): number
+  /** Number of mappings. */
+  mappings(): number
+  /** Gives memory an address in the process that maps. @throws ENOMEM, EBADF */
+  place(memory: NativeMemory): bigint
+  /** Takes it out of there again. @throws EINVAL */
+  displace(address: bigint, length: bigint): void
+  /** Lets it go (idempotent); the mappings stay. */
+  close(): void
+}
+
+/** Gives mappings to other Workers. */
+export interface NativeDomainClass {
+  /** Takes what `NativeType1.share()` gave, once per share. @throws EBADF unknown or already taken */
+  adopt(token: bigint): NativeDomain
 }
 
 /** Why a DMA was refused. */

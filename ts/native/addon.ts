@@ -11,7 +11,7 @@
  * `ERR_OUT_OF_RANGE`), and a closed object answers EBADF. Where a parameter says `U64`, a bigint or a safe
  * integer will do. Sizes, offsets and addresses are in bytes.
  */
-import type { NativeDmaClass, NativeType1 } from './addon-iommu.ts'
+import type { NativeDmaClass, NativeDomainClass, NativeType1 } from './addon-iommu.ts'
 import type { NativeIommufd } from './addon-iommufd.ts'
 import type { NativeAddressSpace, NativeExternalBuffers, NativeLimits, NativeMemoryClass } from './addon-memory.ts'
 import type {
@@ -44,6 +44,7 @@ export interface Addon {
   /** Address spaces of iommufd, and what is attached to them. */
   readonly iommufd: NativeIommufd
   readonly NativeDma: NativeDmaClass
+  readonly NativeDomain: NativeDomainClass
   readonly NativeEventFd: NativeEventFdClass
   /** The system's own KVM; undefined where the system has none by its kind. */
   readonly NativeKvm: NativeKvmClass | undefined

@@ -162,6 +162,16 @@ export interface BindingDma {
   close(): void
 }
 
+/** The mappings of a container, whose owner is another thread: handles of its IOMMU and of its process. */
+export interface BindingDomain {
+  readonly type1: number
+  readonly mm: number
+  mappings(): number
+  place(memory: number): bigint
+  displace(address: bigint, length: bigint): void
+  close(): void
+}
+
 /** Owner of a share in a fault log. */
 export interface BindingFaultLog {
   total(): bigint
@@ -310,6 +320,7 @@ export interface BindingClasses {
   connectDevice(path: string, patience: number): Promise<BindingRemoteDevice>
   NativeType1: new (v2: boolean, entryLimit: number) => BindingType1
   NativeDma: { adopt(token: bigint): BindingDma }
+  NativeDomain: { leave(type1: number, mm: number): bigint; adopt(token: bigint): BindingDomain }
   makeNvme(identity: BindingPciIdentity, settings: BindingNvmeSettings): BindingPciFunction
   makeTestdev(identity: BindingPciIdentity): BindingPciFunction
   makeDmaEngine(identity: BindingPciIdentity): BindingPciFunction

@@ -10,6 +10,7 @@ import type { Binding } from './binding.ts'
 import type { IommufdBinding } from './binding-iommufd.ts'
 import { loadBinary } from './binary.ts'
 import { dmaClass } from './dma.ts'
+import { domainClass } from './domain.ts'
 import { eventFdClass } from './event-fd.ts'
 import { fuseAddon, type FuseAddon, type FuseBinding } from './fuse.ts'
 import { iommufdClasses } from './iommufd.ts'
@@ -54,6 +55,7 @@ function makeAddon(binding: Binding): Addon & SpaprAddon & FuseAddon {
     },
     iommufd: iommufdClasses(binding as IommufdBinding),
     NativeDma: dmaClass(binding),
+    NativeDomain: domainClass(binding),
     NativeEventFd: eventFdClass(binding),
     NativePciFunction: pciFunctionClass(binding),
     NativeKvm: binding.NativeKvm,

@@ -118,6 +118,10 @@ export class Type1Handle implements NativeType1 {
     return this.#owner.mappings()
   }
 
+  share(mm: NativeAddressSpace): bigint {
+    return this.#raw.NativeDomain.leave(this.#handle, AddressSpaceHandle.handleOf(mm, 'mm'))
+  }
+
   close(): void {
     this.#handle = 0
     this.#owner.close()

@@ -71,6 +71,10 @@ export class Type1Mapper implements DmaMapper {
     return this.unmap(mm, VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP, iova, size, place)
   }
 
+  share(mm: NativeAddressSpace): bigint {
+    return syscall('share', () => this.#native.share(mm))
+  }
+
   info(): IommuInfo {
     const info = syscall('VFIO_IOMMU_GET_INFO', () => this.#native.info())
     return {

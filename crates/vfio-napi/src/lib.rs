@@ -12,6 +12,7 @@ mod address_space;
 mod borrowed;
 mod debug;
 mod dma;
+mod domain;
 mod errno;
 mod event_fd;
 mod fault_log;

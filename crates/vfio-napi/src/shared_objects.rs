@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use vfio_iommu::DmaSpace;
-use vfio_memory::Memory;
+use vfio_iommu::type1::Type1;
+use vfio_memory::{AddressSpace, Memory};
 use vfio_uapi::Errno;
 
 use crate::memory::MemoryKind;
@@ -15,6 +16,7 @@ use crate::memory::MemoryKind;
 enum Shared {
     Memory(Memory, MemoryKind),
     Dma(Arc<dyn DmaSpace>, String),
+    Domain(Type1, Arc<AddressSpace>),
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -32,7 +34,7 @@ pub(crate) fn share_memory(memory: Memory, kind: MemoryKind) -> u64 {
 pub(crate) fn adopt_memory(token: u64) -> Result<(Memory, MemoryKind), Errno> {
     match take(token, |object| matches!(object, Shared::Memory(..)))? {
         Shared::Memory(memory, kind) => Ok((memory, kind)),
-        Shared::Dma(..) => Err(Errno::EBADF),
+        _ => Err(Errno::EBADF),
     }
 }
 
@@ -48,7 +50,23 @@ pub(crate) fn share_dma(space: Arc<dyn DmaSpace>, name: String) -> u64 {
 pub(crate) fn adopt_dma(token: u64) -> Result<(Arc<dyn DmaSpace>, String), Errno> {
     match take(token, |object| matches!(object, Shared::Dma(..)))? {
         Shared::Dma(space, name) => Ok((space, name)),
-        Shared::Memory(..) => Err(Errno::EBADF),
+        _ => Err(Errno::EBADF),
+    }
+}
+
+/// Leaves an IOMMU and the process that maps with it, and returns the number to take them by.
+pub(crate) fn share_domain(type1: Type1, space: Arc<AddressSpace>) -> u64 {
+    leave(Shared::Domain(type1, space))
+}
+
+/// Takes an IOMMU and a process.
+///
+/// # Errors
+/// `EBADF` unknown, already taken, or something else.
+pub(crate) fn adopt_domain(token: u64) -> Result<(Type1, Arc<AddressSpace>), Errno> {
+    match take(token, |object| matches!(object, Shared::Domain(..)))? {
+        Shared::Domain(type1, space) => Ok((type1, space)),
+        _ => Err(Errno::EBADF),
     }
 }
 
