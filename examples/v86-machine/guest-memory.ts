@@ -37,22 +37,17 @@ export class GuestMemory {
   }
 
   /**
-   * Has v86 forget what it compiled of pages that devices have written since the last time.
+   * Has v86 forget what it compiled of pages that devices may have written since the last time: v86 notices when the guest's
+   * processor writes into code, and cannot notice DMA.
    *
-   * v86 notices when the guest's processor writes into code, and cannot notice DMA.
+   * Of mediated devices the IOMMU knows which pages those are. With a device of vfio-pci in the container it says
+   * "all of them", as version 2 of the type1 IOMMU does; then all compiled code is forgotten.
    */
   forgetStaleCode(): void {
-    const bitmap = this.#container.dirty.bitmap({
-      iova: 0,
-      length: Math.ceil(this.#size / PAGE) * PAGE,
-      pageSize: PAGE,
-    })
-    const words = new Uint32Array(bitmap.buffer, bitmap.byteOffset, bitmap.byteLength / 4)
-    for (let at = 0; at < words.length; at++) {
-      for (let word = words[at] ?? 0; word !== 0; word &= word - 1) {
-        const page = (at * 32 + (31 - Math.clz32(word & -word))) * PAGE
-        this.#cpu.jit_dirty_cache(page, page + PAGE)
-      }
+    const length = Math.ceil(this.#size / PAGE) * PAGE
+    const bitmap = this.#container.dirty.bitmap({ iova: 0, length, pageSize: PAGE })
+    for (const [first, end] of runsOf(bitmap)) {
+      this.#cpu.jit_dirty_cache(first * PAGE, Math.min(end * PAGE, this.#size))
     }
   }
 
@@ -67,4 +62,23 @@ export class GuestMemory {
     const low = Math.min(this.#size, HOLE_START)
     return this.#size > HOLE_END ? [[0, low], [HOLE_END, this.#size]] : [[0, low]] // prettier-ignore
   }
+}
+
+/** The runs of ones in a bitmap, each from its first bit to the one behind its last. */
+function* runsOf(bitmap: Uint8Array): Generator<[first: number, end: number]> {
+  const words = new Uint32Array(bitmap.buffer, bitmap.byteOffset, bitmap.byteLength / 4)
+  let first = -1
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at] ?? 0
+    if (word === (first < 0 ? 0 : 0xffff_ffff)) continue // nothing begins or ends here
+    for (let bit = 0; bit < 32; bit++) {
+      const one = ((word >>> bit) & 1) === 1
+      if (one && first < 0) first = at * 32 + bit
+      if (!one && first >= 0) {
+        yield [first, at * 32 + bit]
+        first = -1
+      }
+    }
+  }
+  if (first >= 0) yield [first, words.length * 32]
 }

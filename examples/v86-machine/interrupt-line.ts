@@ -2,8 +2,8 @@
 import { VFIO_PCI_INTX_IRQ_INDEX, type Device, type Irq, type IrqVectors } from 'vfio'
 import type { Cpu } from './v86-inside.ts'
 
-/** Fields of v86's interrupt controller: what is enabled, what is requested, whether the processor is being asked. */
-const [ENABLED, REQUESTED, ASKING] = [0, 3, 11]
+/** Fields of v86's interrupt controllers: which lines are enabled, which have a request, which are high. */
+const [ENABLED, REQUESTED, HIGH] = [0, 3, 11]
 const CASCADE = 1 << 2
 
 /**
@@ -68,6 +68,6 @@ export class InterruptLine {
     const [first, second] = [this.#cpu.get_pic_addr_master(), this.#cpu.get_pic_addr_slave()]
     const requests = (memory[second + REQUESTED] ?? 0) & (memory[second + ENABLED] ?? 0)
     if (requests !== 0) return
-    for (const field of [REQUESTED, ASKING]) memory[first + field] = (memory[first + field] ?? 0) & ~CASCADE
+    for (const field of [REQUESTED, HIGH]) memory[first + field] = (memory[first + field] ?? 0) & ~CASCADE
   }
 }
