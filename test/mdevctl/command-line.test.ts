@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { Shell } from '../cli/shell.ts'
-import { program, type Outcome } from '../mount/folder.ts'
+import { eventually, program, type Outcome } from '../mount/folder.ts'
 import { fuseLack, needs } from '../needs.ts'
 import { findMdevctl } from './machine.ts'
 
@@ -52,6 +52,29 @@ describe('vfio host --mount', () => {
     await expect.poll(mounts, { timeout: 10_000 }).not.toContain(root)
     // The next one finds the folders free.
     await shell.start('listening', 'host', '--mount', root)
+  })
+
+  it('says what to do about a mount that its host and its guard left', async () => {
+    await using shell = new Shell()
+    const root = join(shell.home, 'machine')
+    const host = await shell.start('listening', 'host', '--mount', root)
+    const guards = (await readdir('/proc'))
+      .filter((name) => /^[0-9]+$/.test(name))
+      .filter((pid) => {
+        try {
+          return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`vfio-fuse-guard\0${root}`)
+        } catch {
+          return false
+        }
+      })
+    expect(guards).toHaveLength(2)
+    for (const guard of guards) process.kill(Number(guard), 'SIGKILL')
+    host.kill('SIGKILL')
+    await eventually(() => expect(host.signalCode).toBe('SIGKILL'))
+    await eventually(() => expect(readdir(join(root, 'sys'))).rejects.toMatchObject({ code: 'ENOTCONN' }))
+    const refused = await shell.vfio('host', '--mount', root)
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining(`umount -l ${root}/sys`)])
+    for (const tree of ['sys', 'dev']) expect((await program('umount', ['-l', join(root, tree)])).code).toBe(0)
   })
 
   it('covers nothing that is there', async () => {

@@ -4,7 +4,7 @@
  */
 import { mkdir, readdir, rmdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { type HostMount, type SoftwareHost, VfioError } from '../../index.ts'
+import { type HostMount, isErrno, type SoftwareHost, VfioError } from '../../index.ts'
 
 const TREES = ['sys', 'dev'] as const
 /** Folders without which mdevctl does not start. */
@@ -22,7 +22,7 @@ export class MountedRoot {
     this.directory = directory
   }
 
-  /** Mounts a machine. @throws {VfioError} ENOTEMPTY something is in `sys` or `dev` of that folder; as `host.mount()` */
+  /** Mounts a machine. @throws {VfioError} ENOTEMPTY something is in `sys` or `dev` of that folder, ENOTCONN a dead mount; as `host.mount()` */
   static async make(host: SoftwareHost, directory: string): Promise<MountedRoot> {
     const root = new MountedRoot(resolve(directory))
     try {
@@ -45,8 +45,14 @@ export class MountedRoot {
 
   /** What is there must not vanish behind a mount, the computer's own `/sys` least of all. */
   async #prepare(path: string): Promise<void> {
-    if ((await mkdir(path, { recursive: true })) !== undefined) this.#made.push(path)
-    if ((await readdir(path)).length === 0) return
+    try {
+      if ((await mkdir(path, { recursive: true })) !== undefined) this.#made.push(path)
+      if ((await readdir(path)).length === 0) return
+    } catch (cause) {
+      if (!isErrno(cause, 'ENOTCONN')) throw cause
+      const reason = 'the mount of a host that is dead lies there'
+      throw new VfioError('ENOTCONN', 'mount', { path, reason, remedy: `umount -l ${path}`, cause })
+    }
     throw new VfioError('ENOTEMPTY', 'mount', { path, remedy: 'name another folder, or unmount what is there' })
   }
 }
