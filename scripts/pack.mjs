@@ -8,7 +8,7 @@
  * npm run pack -- --facade              only the facade, for the packages that are in `build/packages` already
  */
 import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildTs } from './build-ts.mjs'
 import { fail, npm, root, run, say } from './command.mjs'
@@ -22,6 +22,8 @@ const STAGING = join(root, 'build', 'staging')
 const LICENSES = ['LICENSE-APACHE', 'LICENSE-MIT']
 /** What the facade consists of besides its `package.json`. */
 const DOCUMENTS = ['README.md', 'CHANGELOG.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', ...LICENSES]
+/** Files in `docs/` that build the site. */
+const NO_GUIDES = new Set(['package.json', 'package-lock.json', 'tsconfig.json', 'typedoc.json'])
 const MACHINES = { x64: 62, arm64: 183 }
 
 const { values } = parseArgs({ options: { target: { type: 'string', multiple: true }, facade: { type: 'boolean' } } })
@@ -103,19 +105,18 @@ function checkBinary(binary, target) {
 function packFacade() {
   install()
   buildTs()
-  const { scripts: _scripts, devDependencies: _tools, ...rest } = manifest
+  const { private: _clone, scripts: _scripts, devDependencies: _tools, ...rest } = manifest
   const there = Object.keys(TARGETS).filter((target) => existsSync(join(OUTPUT, tarball(packageName(target)))))
   if (there.length === 0) fail('there is no package with a binary in build/packages: run "npm run pack"')
   const contents = facadeFiles()
+  const pointers = folderPointers()
   stage({
     ...rest,
-    files: [...new Set(contents.map(([, path]) => path.split('/')[0]).filter((path) => path !== 'README.md')), 'uapi'],
+    files: [...new Set([...contents, ...pointers].map(([, path]) => path.split('/')[0]))].filter(
+      (path) => path !== 'README.md',
+    ),
     optionalDependencies: Object.fromEntries(there.map((target) => [packageName(target), manifest.version])),
   })
-  // What looks for `vfio/uapi` as a folder, as it was done before `exports`, finds it.
-  mkdirSync(join(STAGING, 'uapi'))
-  const pointer = { type: 'module', main: '../dist/uapi/index.js', types: '../dist/uapi/index.d.ts' }
-  writeFileSync(join(STAGING, 'uapi', 'package.json'), `${JSON.stringify(pointer, undefined, 2)}\n`)
   for (const [source, path] of contents) {
     mkdirSync(dirname(join(STAGING, path)), { recursive: true })
     cpSync(join(root, source), join(STAGING, path), {
@@ -123,26 +124,51 @@ function packFacade() {
       filter: (file) => !file.endsWith('.tsbuildinfo'),
     })
   }
+  for (const [text, path] of pointers) {
+    mkdirSync(dirname(join(STAGING, path)), { recursive: true })
+    writeFileSync(join(STAGING, path), text)
+  }
   pack()
   say(`It depends on ${there.map(packageName).join(', ')}`)
 }
 
 /** Pairs of a path in the repository and one in the package. */
 function facadeFiles() {
-  const guides = readdirSync(join(root, 'docs')).filter((file) => file.endsWith('.md'))
-  const examples = readdirSync(join(root, 'examples')).filter((file) => file.endsWith('.ts'))
+  const guides = readdirSync(join(root, 'docs')).filter((file) => /\.(md|json)$/.test(file) && !NO_GUIDES.has(file))
   return [
     ['dist', 'dist'],
     ...DOCUMENTS.map((file) => [file, file]),
     ...guides.map((file) => [`docs/${file}`, `docs/${file}`]),
-    ...examples.flatMap((file) => {
+    ...exampleFiles().flatMap((file) => {
       const compiled = file.replace(/\.ts$/, '.js')
-      return [
-        [`examples/${file}`, `examples/${file}`],
-        [`build/examples/${compiled}`, `examples/${compiled}`],
-      ]
+      const source = [`examples/${file}`, `examples/${file}`]
+      return compiled === file ? [source] : [source, [`build/examples/${compiled}`, `examples/${compiled}`]]
     }),
+    // What makes the guest of the machine in v86 is the tests' as well.
+    ...['make-v86-guest.sh', 'debian-packages.sh'].map((file) => [
+      `test/guest/${file}`,
+      `examples/v86-machine/${file}`,
+    ]),
   ]
+}
+
+/** The files of the examples, without the main job. */
+function exampleFiles() {
+  const folder = join(root, 'examples')
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)).replaceAll('\\', '/'))
+    .filter((file) => !/^main\/|(^|\/)node_modules\//.test(file))
+}
+
+/** Pairs of content and path: what looks for `vfio/uapi` as a folder, as it was done before `exports`, finds it. */
+function folderPointers() {
+  return Object.entries(manifest.exports)
+    .filter(([name, target]) => name !== '.' && typeof target === 'object')
+    .map(([name, { types, default: main }]) => {
+      const pointer = { type: 'module', main: `../${main.slice(2)}`, types: `../${types.slice(2)}` }
+      return [`${JSON.stringify(pointer, undefined, 2)}\n`, `${name.slice(2)}/package.json`]
+    })
 }
 
 /** Empties the staging folder and puts a package.json there. */

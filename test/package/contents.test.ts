@@ -56,6 +56,7 @@ describe('the tarballs', () => {
     const { dependencies, optionalDependencies, scripts, version } = manifestOf('vfio')
     expect(dependencies).toBeUndefined()
     expect(scripts).toBeUndefined()
+    expect(manifestOf('vfio')).not.toHaveProperty('private')
     expect(optionalDependencies).toEqual(Object.fromEntries(there.map((name) => [packageOf(name), version])))
     expect(there).toContain(target())
   })
