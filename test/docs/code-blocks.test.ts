@@ -39,7 +39,11 @@ beforeAll(() => {
       noUnusedParameters: false,
       rootDir: root,
       typeRoots: [join(root, 'node_modules', '@types')],
-      paths: { vfio: [join(root, 'ts/index.ts')], 'vfio/uapi': [join(root, 'ts/uapi/index.ts')] },
+      paths: {
+        vfio: [join(root, 'ts/index.ts')],
+        'vfio/uapi': [join(root, 'ts/uapi/index.ts')],
+        'vfio/2011': [join(root, 'ts/vfio2011/index.ts')],
+      },
     },
     include: ['**/*.ts'],
   }
