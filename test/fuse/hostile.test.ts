@@ -128,8 +128,10 @@ print(errno(lambda: os.pread(fd, 1, 1 << 53)), errno(lambda: os.pwrite(fd, b'x',
     ['SIGKILL', (pid: number) => process.kill(pid, 'SIGKILL')],
     ['an abort', (pid: number) => process.kill(pid, 'SIGABRT')],
     ['a signal to all of its terminal', (pid: number) => process.kill(-pid, 'SIGINT')],
+    ['its own will', (pid: number) => process.kill(pid, 'SIGUSR2')],
   ])('goes when its process dies of %s, a caller waiting', async (_, kill) => {
     const script = `const [addon, directory] = process.argv.slice(1)
+      process.on('SIGUSR2', () => process.exit(3))
       const tell = () => process.send('mounted')${MOUNT}`
     const child = spawn(process.execPath, ['-e', script, ADDON, directory], {
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],

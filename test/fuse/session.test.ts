@@ -5,10 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { FOPEN_DIRECT_IO, FOPEN_PASSTHROUGH, type FuseReply, type FuseRequest } from '../../ts/fuse/request.ts'
 import { FuseSession } from '../../ts/fuse/session.ts'
+import { HostMemory } from '../../ts/memory/host-memory.ts'
 import { target } from '../../ts/native/target.ts'
 import { eventually } from '../mount/folder.ts'
 import { needsFuse } from '../needs.ts'
+import { outcome } from '../outcome.ts'
 import { TextFiles } from './text-files.ts'
 
 const run = promisify(execFile)
@@ -22,6 +25,31 @@ afterEach(() => {
   if (mounts().includes(directory)) throw new Error(`${directory} is still mounted`)
   rmdirSync(directory)
 })
+
+/** Files that become ready once somebody waits for that. */
+class Unready extends TextFiles {
+  session: FuseSession | undefined
+  #ready = 0
+
+  override request(request: FuseRequest, reply: FuseReply): void {
+    if (request.op !== 'poll') return super.request(request, reply)
+    reply.polled(this.#ready)
+    const FUSE_POLL_SCHEDULE_NOTIFY = 1
+    if ((request.flags & FUSE_POLL_SCHEDULE_NOTIFY) === 0) return
+    this.#ready = 1 // POLLIN
+    this.session?.wakePoll(request.kh)
+  }
+}
+
+/** Files behind whose mappings another file stands. */
+class Mapped extends TextFiles {
+  backing = 0
+
+  override request(request: FuseRequest, reply: FuseReply): void {
+    if (request.op !== 'open') return super.request(request, reply)
+    reply.opened(request.node - 2, FOPEN_DIRECT_IO | FOPEN_PASSTHROUGH, this.backing)
+  }
+}
 
 describe('a mounted file system', () => {
   needsFuse()
@@ -147,6 +175,40 @@ print(ctypes.get_errno())`
     child.kill('SIGKILL')
     await eventually(() => expect(mounts()).not.toContain(at))
     await rm(at, { recursive: true })
+  })
+
+  it('has files whose mappings are another file, while reads and writes are asked for', async (ctx) => {
+    const memory = HostMemory.allocate(4096, { kind: 'memfd' })
+    memory.write(0, Buffer.from('of the mapping'))
+    const files = new Mapped({ bar: 'of the file system'.padEnd(4096) })
+    await using session = await FuseSession.mount(directory, { passthrough: true }, files)
+    const backing = outcome(() => session.openBacking(memory.fd as number))
+    if (backing === 'ENOTTY') return ctx.skip('the kernel is older than 6.9')
+    files.backing = Number(backing)
+    const script = `import mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+map = mmap.mmap(fd, 4096)
+print(os.pread(fd, 18, 0).decode(), '/', map[:14].decode())
+map[0:2] = b'in'`
+    const { stdout } = await run('python3', ['-c', script, join(directory, 'bar')])
+    expect(stdout).toBe('of the file system / of the mapping\n')
+    expect(Buffer.from(memory.read(0, 14)).toString()).toBe('in the mapping')
+    session.closeBacking(files.backing)
+    expect(() => session.closeBacking(files.backing)).toThrow(expect.objectContaining({ code: 'ENOENT' }))
+    expect(() => session.openBacking(-1)).toThrow(expect.objectContaining({ code: 'EBADF' }))
+    memory.close()
+  })
+
+  it('wakes who polls', async () => {
+    const files = new Unready({ event: '' })
+    await using session = await FuseSession.mount(directory, {}, files)
+    files.session = session
+    const script = `import os, select, sys
+poll = select.poll()
+poll.register(os.open(sys.argv[1], os.O_RDONLY), select.POLLIN)
+print(poll.poll(0), len(poll.poll(60000)))`
+    const { stdout } = await run('python3', ['-c', script, join(directory, 'event')])
+    expect(stdout).toBe('[] 1\n')
   })
 
   it('need not have a place', async () => {
