@@ -237,3 +237,38 @@ describe('DMA logging', () => {
     expect(() => report(0n, 1n << 63n, 4096n, 0xfffen)).not.toThrow()
   })
 })
+
+describe('what a stream tells before the device stops', () => {
+  const told = (precopyInfo: NonNullable<MigrationStream['precopyInfo']>, optedIn: boolean) => {
+    const device = new MttyDevice(1)
+    const migration = new DeviceMigration(device.migration)
+    migration.precopyInfoV2 = optedIn
+    const memory = vfioPrecopyInfo.bytes({ argsz: vfioPrecopyInfo.size, flags: 0x80 })
+    const argument = {
+      value: 0n,
+      read: (length: number) => memory.slice(0, length),
+      write: (data: Uint8Array) => memory.set(data),
+    }
+    new MigrationFile({ precopyInfo }, migration).ioctl(IOCTL.VFIO_MIG_GET_PRECOPY_INFO, argument)
+    return vfioPrecopyInfo.decode(memory)
+  }
+
+  it('is whether there are initial bytes anew, to those who opted in', () => {
+    const info = () => ({ initialBytes: 5n, dirtyBytes: 6n, reinit: true })
+    expect(told(info, true)).toMatchObject({ flags: 1, initialBytes: 5n, dirtyBytes: 6n })
+    expect(told(info, false)).toMatchObject({ flags: 0x80, initialBytes: 5n, dirtyBytes: 6n })
+    expect(told(() => ({ initialBytes: 5n, dirtyBytes: 6n }), true)).toMatchObject({ flags: 0 })
+  })
+
+  it('is refused where it is nonsense', () => {
+    for (const junk of [
+      undefined,
+      null,
+      7,
+      {},
+      { initialBytes: 1, dirtyBytes: 1n },
+      { initialBytes: -1n, dirtyBytes: 1n },
+    ])
+      expect(outcome(() => told(() => junk as never, true))).toBe('EIO')
+  })
+})

@@ -1,6 +1,15 @@
 /** Groups of 2011: who is in them, when they are viable, merging and unmerging, who may use their IOMMU. */
-import { EventFd, HostMemory, SoftwareHost } from 'vfio'
-import { type DeviceOps, type MachineDevice, Vfio2011 } from 'vfio/2011'
+import {
+  EventFd,
+  HostMemory,
+  Nvme,
+  SoftwareHost,
+  VFIO_DEVICE_FLAGS_RESET,
+  VFIO_REGION_INFO_FLAG_READ,
+  VfioError,
+  type VfioDeviceOps,
+} from 'vfio'
+import { deviceRequests, type DeviceOps, type MachineDevice, Vfio2011 } from 'vfio/2011'
 import { describe, expect, it } from 'vitest'
 import { outcome } from '../outcome.ts'
 import { bind, EDU, machine, OTHER, TWINS } from './machine.ts'
@@ -369,6 +378,45 @@ describe('an IOMMU and a device', () => {
       ),
     ).toEqual(Array(4).fill('EINVAL'))
     expect(() => device.setIrqEventFds(0, [{} as never])).toThrow(TypeError)
+  })
+
+  it('tells of resets and of regions that can only be read, whatever the device', () => {
+    using host = new SoftwareHost()
+    const vfio = new Vfio2011(host)
+    host.pci.add('0000:00:04.0', new Nvme(), { driver: 'vfio-pci-2011' })
+    using group = vfio.openGroup('pci:0')
+    using nvme = group.openDevice('0000:00:04.0')
+    expect(nvme.info().reset).toBe(true)
+    nvme.reset()
+
+    const refuse = (): never => {
+      throw new VfioError('EINVAL', 'refused')
+    }
+    const resets: number[] = []
+    const rom: VfioDeviceOps = {
+      name: 'rom',
+      getInfo: () => ({ flags: VFIO_DEVICE_FLAGS_RESET, numRegions: 1, numIrqs: 0 }),
+      getRegionInfo: (index) => (index === 0 ? { flags: VFIO_REGION_INFO_FLAG_READ, size: 16n, offset: 0n } : refuse()),
+      getIrqInfo: refuse,
+      setIrqs: refuse,
+      read: (_region, offset, into) => into.fill(Number(offset)).length,
+      reset: () => void resets.push(1),
+    }
+    const parent = host.addDevice('rom')
+    vfio.groupAddDev(parent, deviceRequests)
+    vfio.bindDev(parent, rom)
+    using other = vfio.openGroup('platform:1')
+    using device = other.openDevice('rom')
+    expect(device.regionInfo(0)).toEqual({ mmap: false, readOnly: true, size: 16n, offset: 0n })
+    expect([...device.read(5n, 2)]).toEqual([5, 5])
+    expect(
+      outcomes(
+        () => device.write(0n, Uint8Array.of(1)),
+        () => device.mmap({ position: 0n, length: 16n }),
+      ),
+    ).toEqual(['EINVAL', 'EINVAL'])
+    device.reset()
+    expect(resets).toHaveLength(1)
   })
 
   it('takes no junk', () => {

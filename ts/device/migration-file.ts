@@ -4,9 +4,10 @@
  * It is a stream like a pipe: positions are refused, and only the direction of the transfer is open.
  */
 import { VfioError } from '../errors.ts'
+import { VFIO_PRECOPY_INFO_REINIT } from '../uapi/constants.ts'
 import { IOCTL } from '../uapi/ioctl.ts'
 import { vfioPrecopyInfo } from '../uapi/structs.ts'
-import type { DeviceMigration } from './migration.ts'
+import { type DeviceMigration, precopyInfo } from './migration.ts'
 import type { IoctlArgument, MigrationStream } from './ops.ts'
 
 /** The byte-exact operations of a data stream; the descriptor table wraps them. */
@@ -57,8 +58,9 @@ export class MigrationFile {
     const info = vfioPrecopyInfo.decode(argument.read(vfioPrecopyInfo.size))
     if (info.argsz < vfioPrecopyInfo.size)
       throw new VfioError('EINVAL', name, { reason: 'argsz is less than the structure' })
-    if (this.#migration.precopyInfoV2) info.flags = 0
-    argument.write(vfioPrecopyInfo.bytes({ ...info, ...this.#stream.precopyInfo() }))
+    const { initialBytes, dirtyBytes, reinit = false } = precopyInfo(this.#stream)
+    const flags = !this.#migration.precopyInfoV2 ? info.flags : reinit ? VFIO_PRECOPY_INFO_REINIT : 0
+    argument.write(vfioPrecopyInfo.bytes({ ...info, flags, initialBytes, dirtyBytes }))
     return 0
   }
 

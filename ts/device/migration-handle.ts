@@ -2,8 +2,8 @@
 import { VfioError } from '../errors.ts'
 import { bytes, u32 } from '../shape.ts'
 import type { DeviceSession } from './device-session.ts'
-import type { DeviceMigration } from './migration.ts'
-import type { MigrationStream } from './ops.ts'
+import { type DeviceMigration, precopyInfo } from './migration.ts'
+import type { MigrationStream, PrecopyInfo } from './ops.ts'
 
 const CHUNK = 65_536
 
@@ -92,10 +92,9 @@ export class MigrationTransfer {
   }
 
   /** What can be read before the device stops (`VFIO_MIG_GET_PRECOPY_INFO`). @throws {VfioError} ENOTTY, EBADF, EINVAL not in PRE_COPY */
-  precopyInfo(): { initialBytes: bigint; dirtyBytes: bigint } {
+  precopyInfo(): PrecopyInfo {
     const stream = this.#open('VFIO_MIG_GET_PRECOPY_INFO')
-    if (stream.precopyInfo === undefined) throw new VfioError('ENOTTY', 'VFIO_MIG_GET_PRECOPY_INFO')
-    return stream.precopyInfo()
+    return precopyInfo(stream)
   }
 
   /** Lets the transfer go (idempotent). */

@@ -97,6 +97,12 @@ export abstract class MigrationMachine implements MigrationOps {
    */
   protected abstract step(from: number, to: number): MigrationStream | undefined
 
+  /**
+   * Runs when the device has arrived in a state, those on the way too; what was held back while it stood still can go on. What it
+   * throws ends the walk there.
+   */
+  protected entered(_state: number): void {}
+
   /** Ends every stream, as a reset does. */
   protected abstract endStreams(): void
 
@@ -124,6 +130,7 @@ export abstract class MigrationMachine implements MigrationOps {
         stream = this.step(this.#state, next)
         if (this.#state === ERROR) throw refused(next, state, 'the step failed')
         this.#state = next
+        this.entered(next)
       }
     } finally {
       this.#walking = false

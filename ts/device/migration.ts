@@ -6,7 +6,7 @@
  */
 import { VfioError } from '../errors.ts'
 import { VFIO_MIGRATION_PRE_COPY } from '../uapi/constants.ts'
-import type { MigrationOps, MigrationStream } from './ops.ts'
+import type { MigrationOps, MigrationStream, PrecopyInfo } from './ops.ts'
 
 /** Migration of a device (`VFIO_DEVICE_FEATURE_MIGRATION` and its kin). */
 export class DeviceMigration {
@@ -50,4 +50,22 @@ export class DeviceMigration {
     }
     return this.#ops.dataSize()
   }
+}
+
+/**
+ * Asks a stream what can be read before the device stops (`VFIO_MIG_GET_PRECOPY_INFO`).
+ * @throws {VfioError} ENOTTY the stream tells nothing, EIO it tells nonsense, and what the device throws
+ */
+export function precopyInfo(stream: MigrationStream): PrecopyInfo {
+  const name = 'VFIO_MIG_GET_PRECOPY_INFO'
+  if (stream.precopyInfo === undefined) throw new VfioError('ENOTTY', name, { reason: 'nothing is saved by it' })
+  const info: Partial<PrecopyInfo> | undefined = stream.precopyInfo()
+  const { initialBytes, dirtyBytes, reinit = false } = info ?? {}
+  if (!isCount(initialBytes) || !isCount(dirtyBytes) || typeof reinit !== 'boolean')
+    throw new VfioError('EIO', name, { reason: 'the device told nonsense' })
+  return { initialBytes, dirtyBytes, ...(reinit && { reinit }) }
+}
+
+function isCount(value: unknown): value is bigint {
+  return typeof value === 'bigint' && value >= 0n && value < 1n << 64n
 }

@@ -255,14 +255,27 @@ export interface DmaAccess {
   writeAsync(iova: U64, from: Uint8Array): Promise<void>
 }
 
+/** What a stream says in PRE_COPY of what can be read before the device stops. */
+export interface PrecopyInfo {
+  /** Bytes that are best moved before the device is stopped. */
+  initialBytes: bigint
+  /** Bytes that have changed since they were read; an estimate. */
+  dirtyBytes: bigint
+  /**
+   * There are initial bytes anew (`VFIO_PRECOPY_INFO_REINIT`). Told by bytes only to users who opted in with
+   * `VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2`.
+   */
+  reinit?: boolean
+}
+
 /** State that `VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE` gives a file for: a byte stream with the manners of a pipe. */
 export interface MigrationStream {
   /** Reads up to `length` bytes; an empty array is the end. @throws {VfioError} ENOMSG, EBUSY, ENODEV … */
   read?(length: number, position?: bigint): Uint8Array
   /** Appends bytes. @throws {VfioError} */
   write?(data: Uint8Array, position?: bigint): number
-  /** `VFIO_MIG_GET_PRECOPY_INFO`. */
-  precopyInfo?(): { initialBytes: bigint; dirtyBytes: bigint }
+  /** `VFIO_MIG_GET_PRECOPY_INFO`. @throws {VfioError} EINVAL the device is not in PRE_COPY */
+  precopyInfo?(): PrecopyInfo
   /** Runs when the last descriptor is closed. */
   release?(): void
 }
