@@ -129,6 +129,17 @@ pub trait VfioDeviceOps: Send + Sync {
         Err(Errno::EINVAL)
     }
 
+    /// Reads at once, if that is how the device answers; none: it may answer later, so the access is to be
+    /// [submitted](Self::submit_read). For who passes on many small accesses: nothing has to be kept for an answer.
+    fn read_now(&self, _region: u32, _offset: u64, _into: &mut [u8]) -> Option<Result<usize, Errno>> {
+        None
+    }
+
+    /// Writes at once, if that is how the device answers; none: the access is to be [submitted](Self::submit_write).
+    fn write_now(&self, _region: u32, _offset: u64, _from: &[u8]) -> Option<Result<usize, Errno>> {
+        None
+    }
+
     /// Reads up to `len` bytes from a region and hands them to `done`, now or later and on any thread.
     fn submit_read(&self, region: u32, offset: u64, len: usize, done: Completion<Vec<u8>>) {
         let mut bytes = vec![0; len];

@@ -222,6 +222,14 @@ impl VfioDeviceOps for VfioPci {
         self.session()?.write(region, offset, from)
     }
 
+    fn read_now(&self, region: u32, offset: u64, into: &mut [u8]) -> Option<Result<usize, Errno>> {
+        (!self.function.answers_later()).then(|| self.read(region, offset, into))
+    }
+
+    fn write_now(&self, region: u32, offset: u64, from: &[u8]) -> Option<Result<usize, Errno>> {
+        (!self.function.answers_later()).then(|| self.write(region, offset, from))
+    }
+
     fn submit_read(&self, region: u32, offset: u64, len: usize, done: Completion<Vec<u8>>) {
         match self.session() {
             Ok(session) => transfer::read(session, region, offset, len, done),

@@ -1,8 +1,8 @@
 //! The client: a device in another process, behind its socket.
 //!
-//! A thread of the connection receives: replies go to whoever waits for them, and the server's requests to read or
-//! write memory are answered from what was mapped. Calls block the calling thread until the reply has come, for as
-//! long as the connection's patience.
+//! Calls block the calling thread until the reply has come, for as long as the connection's patience; meanwhile it
+//! receives. Otherwise a thread of the connection does: replies go to whoever submitted the request, and the server's
+//! requests to read or write memory are answered from what was mapped.
 
 mod areas;
 pub mod ask;
@@ -11,6 +11,7 @@ mod connection;
 mod device;
 mod memory;
 mod ops;
+mod turn;
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;

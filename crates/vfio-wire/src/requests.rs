@@ -1,18 +1,20 @@
 //! Requests of ours that wait for the peer's reply: ids, replies by id, and the end of the connection.
 
-use std::collections::{HashMap, VecDeque};
 use std::os::fd::BorrowedFd;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use vfio_uapi::Errno;
 
-use crate::message::{Header, Kind};
+use crate::message::{HEADER_SIZE, Header, Kind};
 use crate::socket::{Frame, Socket};
 
 /// Requests that may be under way at once; more wait their turn by failing with `EAGAIN`.
 const MAX_PENDING: usize = 1024;
+/// Bits of an id that name a slot; the others count how often it was used.
+const SLOT_BITS: u32 = MAX_PENDING.trailing_zeros();
+/// Messages up to this size are put together without allocating.
+const SMALL: usize = 128;
 
 /// What becomes of a request.
 pub(crate) type Answer = Result<Frame, Errno>;
@@ -20,7 +22,7 @@ pub(crate) type Answer = Result<Frame, Errno>;
 /// Runs when a reply has come, or never will.
 pub(crate) type Completion = Box<dyn FnOnce(Answer) + Send>;
 
-/// Matches replies to requests. The thread that receives hands replies in; any thread sends.
+/// Matches replies to requests. Whoever receives hands replies in; any thread sends.
 pub(crate) struct Requests {
     /// How long the peer may take over a reply.
     patience: Duration,
@@ -29,20 +31,33 @@ pub(crate) struct Requests {
 
 #[derive(Default)]
 struct Pending {
-    next: u16,
     ended: bool,
-    by_id: HashMap<u16, Waiting>,
-    /// When each request was sent, oldest first; those that were answered in the meantime too.
-    by_age: VecDeque<(Instant, u16, u64)>,
-    sent: u64,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    /// Replies that somebody waits for.
+    waiting: usize,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// Tells the uses of the slot apart, so that a reply to one is not taken for that to the next.
+    uses: u16,
+    request: Option<Waiting>,
 }
 
 struct Waiting {
     command: u16,
-    /// Counts the requests, of which several bear the same id in the course of time.
-    number: u64,
-    /// None: nobody waits any more, but the reply may still come.
-    done: Option<Completion>,
+    whose: Whose,
+}
+
+/// Who waits for a reply.
+enum Whose {
+    /// This runs with it; asked for at this time.
+    Completion(Completion, Instant),
+    /// A thread, which collects it from here.
+    Caller(Option<Answer>),
+    /// Nobody any more, but it may still come.
+    Nobody,
 }
 
 impl Requests {
@@ -61,7 +76,7 @@ impl Requests {
         done: Completion,
     ) {
         if let Some(id) = self.enter(command, done) {
-            self.send(socket, id, command, body, fds);
+            self.send(socket, id, command, [body, &[]], fds);
         }
     }
 
@@ -69,36 +84,95 @@ impl Requests {
     /// runs with the refusal.
     pub(crate) fn enter(&self, command: u16, done: Completion) -> Option<u16> {
         let mut pending = self.pending.lock();
-        if pending.ended || pending.by_id.len() >= MAX_PENDING {
-            let errno = if pending.ended { Errno::ENOTCONN } else { Errno::EAGAIN };
+        if let Err(errno) = pending.check() {
             drop(pending);
             done(Err(errno));
             return None;
         }
-        Some(pending.insert(command, done))
+        Some(pending.insert(command, Whose::Completion(done, Instant::now())))
     }
 
-    /// Sends a request that was entered.
-    pub(crate) fn send(&self, socket: &Socket, id: u16, command: u16, body: &[u8], fds: &[BorrowedFd<'_>]) {
-        let message = Header::message(id, command, Kind::Request { no_reply: false }, body);
-        if socket.send(&message, fds).is_err() {
-            // The receiving thread will notice too, and end the others.
+    /// Waits likewise; the calling thread [collects](Self::collect) the reply, or [gives up](Self::give_up).
+    pub(crate) fn enter_caller(&self, command: u16) -> Result<u16, Errno> {
+        let mut pending = self.pending.lock();
+        pending.check()?;
+        Ok(pending.insert(command, Whose::Caller(None)))
+    }
+
+    /// Sends a request that was entered; its body is put together of two parts.
+    pub(crate) fn send(
+        &self,
+        socket: &Socket,
+        id: u16,
+        command: u16,
+        body: [&[u8]; 2],
+        fds: &[BorrowedFd<'_>],
+    ) {
+        let [head, data] = body;
+        let size = HEADER_SIZE + head.len() + data.len();
+        let (mut small, mut large) = ([0; SMALL], Vec::new());
+        let message = match small.get_mut(..size) {
+            Some(message) => message,
+            None => {
+                large.resize(size, 0);
+                &mut large[..]
+            }
+        };
+        let kind = Kind::Request { no_reply: false };
+        let header =
+            Header { id, command, size: u32::try_from(size).expect("bodies are far below 4 GiB"), kind };
+        message[..HEADER_SIZE].copy_from_slice(&header.bytes());
+        let (to_head, to_data) = message[HEADER_SIZE..].split_at_mut(head.len());
+        to_head.copy_from_slice(head);
+        to_data.copy_from_slice(data);
+        if socket.send(message, fds).is_err() {
+            // Whoever receives will notice too, and end the others.
             socket.shut_down();
-            let waiting = self.pending.lock().by_id.remove(&id);
-            if let Some(done) = waiting.and_then(|waiting| waiting.done) {
+            let done = self.pending.lock().fail(id, Errno::ENOTCONN);
+            if let Some(done) = done {
                 done(Err(Errno::ENOTCONN));
             }
         }
     }
 
-    /// Sends a request and waits for its reply. Never to be called on the thread that receives.
+    /// Takes the reply to a request of the calling thread's, if it has come.
+    pub(crate) fn collect(&self, id: u16) -> Option<Answer> {
+        let mut pending = self.pending.lock();
+        let (at, request) = pending.find(id)?;
+        let Whose::Caller(answer) = &mut request.whose else { return None };
+        let answer = answer.take()?;
+        pending.free(at);
+        Some(answer)
+    }
+
+    /// Waits no more for the reply to a request of the calling thread's.
+    pub(crate) fn give_up(&self, id: u16) {
+        let mut pending = self.pending.lock();
+        match pending.find(id) {
+            Some((_, request)) if matches!(request.whose, Whose::Caller(None)) => {
+                request.whose = Whose::Nobody;
+                pending.waiting -= 1;
+            }
+            // It has come meanwhile.
+            Some((at, _)) => pending.free(at),
+            None => {}
+        }
+    }
+
+    /// Makes the answer of the reply to a request of the calling thread's.
     ///
     /// # Errors
-    /// What the peer refuses with; `EAGAIN`, `ENOTCONN` as for [`submit`](Self::submit); `ETIMEDOUT`.
-    pub(crate) fn call(&self, socket: &Socket, command: u16, body: &[u8], fds: &[BorrowedFd<'_>]) -> Answer {
-        let (sender, receiver): (SyncSender<Answer>, Receiver<Answer>) = sync_channel(1);
-        self.submit(socket, command, body, fds, Box::new(move |answer| drop(sender.send(answer))));
-        receiver.recv_timeout(self.patience).unwrap_or(Err(Errno::ETIMEDOUT))
+    /// `EPROTO` it answers another command.
+    pub(crate) fn complete_own(&self, frame: Frame) -> Result<Answer, Errno> {
+        let mut pending = self.pending.lock();
+        let (at, request) = pending.find(frame.header.id).ok_or(Errno::EPROTO)?;
+        if request.command != frame.header.command || !matches!(request.whose, Whose::Caller(None)) {
+            return Err(Errno::EPROTO);
+        }
+        pending.free(at);
+        pending.waiting -= 1;
+        drop(pending);
+        answer(frame)
     }
 
     /// Hands a reply in.
@@ -106,58 +180,71 @@ impl Requests {
     /// # Errors
     /// `EPROTO` nobody waits for it, or it answers another command: the peer is not to be trusted any more.
     pub(crate) fn complete(&self, frame: Frame) -> Result<(), Errno> {
+        let Header { id, command, .. } = frame.header;
+        let answer = answer(frame)?;
         let done = {
             let mut pending = self.pending.lock();
-            match pending.by_id.remove(&frame.header.id) {
-                Some(waiting) if waiting.command == frame.header.command => waiting.done,
-                Some(other) => {
-                    pending.by_id.insert(frame.header.id, other);
-                    return Err(Errno::EPROTO);
+            let (at, request) = pending.find(id).ok_or(Errno::EPROTO)?;
+            if request.command != command {
+                return Err(Errno::EPROTO);
+            }
+            match &mut request.whose {
+                Whose::Caller(Some(_)) => return Err(Errno::EPROTO),
+                Whose::Caller(place) => {
+                    *place = Some(answer);
+                    pending.waiting -= 1;
+                    return Ok(());
                 }
-                None => return Err(Errno::EPROTO),
+                Whose::Nobody => {
+                    pending.free(at);
+                    return Ok(());
+                }
+                Whose::Completion(..) => pending.take(at),
             }
         };
-        let Some(done) = done else { return Ok(()) };
-        done(match frame.header.kind {
-            Kind::Reply { error: None } => Ok(frame),
-            Kind::Reply { error: Some(code) } => Err(peer_errno(code)),
-            Kind::Request { .. } => Err(Errno::EPROTO),
-        });
+        if let Some(done) = done {
+            done(answer);
+        }
         Ok(())
     }
 
-    /// Ends requests whose replies are overdue with `ETIMEDOUT`; returns since when the oldest of the others waits.
+    /// Ends requests whose replies are overdue with `ETIMEDOUT`; returns since when the oldest of the others waits. Those
+    /// of threads that wait do not count: they see to that themselves.
     pub(crate) fn expire(&self) -> Option<Instant> {
         let mut overdue = Vec::new();
-        let next = {
+        let mut oldest = None;
+        {
             let pending = &mut *self.pending.lock();
-            loop {
-                let Some((sent, id, number)) = pending.by_age.front().copied() else { break None };
-                let waiting = pending.by_id.get_mut(&id).filter(|waiting| waiting.number == number);
-                let done = waiting.map(|waiting| &mut waiting.done).filter(|done| done.is_some());
-                if let Some(done) = done {
-                    if sent.elapsed() < self.patience {
-                        break Some(sent);
-                    }
-                    overdue.extend(done.take());
-                }
-                pending.by_age.pop_front();
+            if pending.waiting == 0 {
+                return None;
             }
-        };
+            let now = Instant::now();
+            for request in pending.slots.iter_mut().filter_map(|slot| slot.request.as_mut()) {
+                let Whose::Completion(_, sent) = request.whose else { continue };
+                if now.saturating_duration_since(sent) < self.patience {
+                    oldest = Some(oldest.map_or(sent, |oldest: Instant| oldest.min(sent)));
+                } else if let Whose::Completion(done, _) =
+                    std::mem::replace(&mut request.whose, Whose::Nobody)
+                {
+                    overdue.push(done);
+                    pending.waiting -= 1;
+                }
+            }
+        }
         for done in overdue {
             done(Err(Errno::ETIMEDOUT));
         }
-        next
+        oldest
     }
 
-    /// Returns when a request that was sent then is overdue.
-    pub(crate) fn overdue(&self, sent: Instant) -> Instant {
-        sent + self.patience
+    /// Returns when a request that is sent now is overdue.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
     }
 
     /// Tells whether a reply is being waited for.
     pub(crate) fn waiting(&self) -> bool {
-        self.pending.lock().by_id.values().any(|waiting| waiting.done.is_some())
+        self.pending.lock().waiting > 0
     }
 
     /// Tells whether the connection has ended.
@@ -167,55 +254,101 @@ impl Requests {
 
     /// Ends all that wait, now and later, with `ENOTCONN`.
     pub(crate) fn end(&self) {
-        let waiting: Vec<Completion> = {
-            let mut pending = self.pending.lock();
+        let mut ended = Vec::new();
+        {
+            let pending = &mut *self.pending.lock();
             pending.ended = true;
-            pending.by_age.clear();
-            pending.by_id.drain().filter_map(|(_, waiting)| waiting.done).collect()
-        };
-        for done in waiting {
+            pending.waiting = 0;
+            for slot in &mut pending.slots {
+                match slot.request.take() {
+                    Some(Waiting { whose: Whose::Completion(done, _), .. }) => ended.push(done),
+                    Some(Waiting { command, whose: Whose::Caller(answer) }) => {
+                        let whose = Whose::Caller(answer.or(Some(Err(Errno::ENOTCONN))));
+                        slot.request = Some(Waiting { command, whose });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for done in ended {
             done(Err(Errno::ENOTCONN));
         }
     }
 }
 
 impl Pending {
-    fn insert(&mut self, command: u16, done: Completion) -> u16 {
-        let id = self.free_id();
-        self.sent += 1;
-        self.by_id.insert(id, Waiting { command, number: self.sent, done: Some(done) });
-        // Most are answered long before they are looked at again; those need not be remembered.
-        while self.by_age.front().is_some_and(|(_, id, number)| !self.waits(*id, *number)) {
-            self.by_age.pop_front();
+    /// `ENOTCONN` the connection has ended, `EAGAIN` too many are under way.
+    fn check(&self) -> Result<(), Errno> {
+        if self.ended {
+            Err(Errno::ENOTCONN)
+        } else if self.free.is_empty() && self.slots.len() >= MAX_PENDING {
+            Err(Errno::EAGAIN)
+        } else {
+            Ok(())
         }
-        self.by_age.push_back((Instant::now(), id, self.sent));
-        if self.by_age.len() > 4 * MAX_PENDING {
-            let by_id = &self.by_id;
-            self.by_age
-                .retain(|(_, id, number)| by_id.get(id).is_some_and(|waiting| waiting.number == *number));
-        }
-        id
     }
 
-    fn waits(&self, id: u16, number: u64) -> bool {
-        self.by_id.get(&id).is_some_and(|waiting| waiting.number == number && waiting.done.is_some())
+    fn insert(&mut self, command: u16, whose: Whose) -> u16 {
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() - 1
+        });
+        let slot = &mut self.slots[at];
+        slot.uses = slot.uses.wrapping_add(1);
+        slot.request = Some(Waiting { command, whose });
+        self.waiting += 1;
+        at as u16 | slot.uses << SLOT_BITS
     }
 
-    fn free_id(&mut self) -> u16 {
-        // Ends: far fewer are pending than there are ids.
-        loop {
-            let id = self.next;
-            self.next = self.next.wrapping_add(1);
-            if !self.by_id.contains_key(&id) {
-                return id;
+    fn find(&mut self, id: u16) -> Option<(usize, &mut Waiting)> {
+        let at = usize::from(id) % MAX_PENDING;
+        let slot =
+            self.slots.get_mut(at).filter(|slot| slot.uses << SLOT_BITS == id & !(MAX_PENDING as u16 - 1))?;
+        Some((at, slot.request.as_mut()?))
+    }
+
+    fn free(&mut self, at: usize) {
+        self.slots[at].request = None;
+        self.free.push(at);
+    }
+
+    /// Frees a slot whose completion is to run.
+    fn take(&mut self, at: usize) -> Option<Completion> {
+        let request = self.slots[at].request.take()?;
+        self.free.push(at);
+        self.waiting -= 1;
+        if let Whose::Completion(done, _) = request.whose { Some(done) } else { None }
+    }
+
+    /// Fails a request that could not be sent.
+    fn fail(&mut self, id: u16, errno: Errno) -> Option<Completion> {
+        let (at, request) = self.find(id)?;
+        match &mut request.whose {
+            Whose::Completion(..) => self.take(at),
+            Whose::Caller(answer) => {
+                if answer.is_none() {
+                    *answer = Some(Err(errno));
+                    self.waiting -= 1;
+                }
+                None
             }
+            Whose::Nobody => None,
         }
     }
 }
 
 impl std::fmt::Debug for Requests {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Requests").field("pending", &self.pending.lock().by_id.len()).finish()
+        f.debug_struct("Requests").field("waiting", &self.pending.lock().waiting).finish()
+    }
+}
+
+/// `EPROTO` it is no reply.
+fn answer(frame: Frame) -> Result<Answer, Errno> {
+    match frame.header.kind {
+        Kind::Reply { error: None } => Ok(Ok(frame)),
+        Kind::Reply { error: Some(code) } => Ok(Err(peer_errno(code))),
+        Kind::Request { .. } => Err(Errno::EPROTO),
     }
 }
 

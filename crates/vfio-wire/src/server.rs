@@ -1,6 +1,6 @@
 //! The server: a device behind a socket, for one client after the other.
 //!
-//! One thread accepts a client, receives its messages and answers them. A device that answers later (one that is
+//! One thread accepts a client, receives its messages and answers them; another keeps time. A device that answers later (one that is
 //! emulated in JavaScript, say) completes on whatever thread it likes; the reply goes out from there. The thread that
 //! receives never waits for the client: a client may be waiting for us at the same moment, with a lock held that it
 //! needs to answer.
@@ -22,14 +22,14 @@ mod regions;
 #[cfg(test)]
 mod tests;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use vfio_device::VfioDeviceOps;
 use vfio_device::ops::Served;
 use vfio_uapi::Errno;
@@ -37,6 +37,10 @@ use vfio_uapi::Errno;
 pub use crate::listener::Peer;
 use crate::listener::{Listener, io_errno};
 use connection::Connection;
+
+/// How often deadlines are looked after while there is a client.
+const SHORTEST_TICK: Duration = Duration::from_millis(5);
+const LONGEST_TICK: Duration = Duration::from_millis(250);
 
 /// Settings of a server.
 #[derive(Debug, Clone)]
@@ -113,6 +117,8 @@ struct Shared {
     events: EventSink,
     stopped: AtomicBool,
     current: Mutex<Option<Arc<Connection>>>,
+    /// Told when a client has come, or nobody will any more.
+    changed: Condvar,
 }
 
 impl Server {
@@ -142,13 +148,23 @@ impl Server {
             events,
             stopped: AtomicBool::new(false),
             current: Mutex::new(None),
+            changed: Condvar::new(),
         });
         shared.device.set_served(Some(Served { retain_state }));
         let serving = shared.clone();
         let thread = std::thread::Builder::new()
             .name("vfio-user".into())
             .spawn(move || {
-                serving.serve();
+                std::thread::scope(|scope| {
+                    let clock = std::thread::Builder::new().name("vfio-user clock".into());
+                    // Without one nothing is ever overdue: whoever waits, waits.
+                    let _ = clock.spawn_scoped(scope, || serving.keep_time());
+                    let served = catch_unwind(AssertUnwindSafe(|| serving.serve()));
+                    serving.stop();
+                    if let Err(panic) = served {
+                        resume_unwind(panic);
+                    }
+                });
                 let listener = serving.listener.lock().take();
                 drop(listener);
                 serving.device.set_served(None);
@@ -166,13 +182,7 @@ impl Server {
 
     /// Sends the client away and stops listening, without waiting for that to be finished.
     pub fn stop(&self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
-        if let Some(listener) = self.shared.listener.lock().as_ref() {
-            listener.stop();
-        }
-        if let Some(connection) = self.shared.current.lock().as_ref() {
-            connection.shut_down();
-        }
+        self.shared.stop();
     }
 
     /// Tells whether the server's thread has ended: the device is closed and nothing touches it any more.
@@ -198,6 +208,38 @@ impl Drop for Server {
 }
 
 impl Shared {
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        if let Some(listener) = self.listener.lock().as_ref() {
+            listener.stop();
+        }
+        if let Some(connection) = self.current.lock().as_ref() {
+            connection.shut_down();
+        }
+        self.changed.notify_all();
+    }
+
+    /// Looks after deadlines of the client's connection, on a thread of its own: the one that receives has no other call
+    /// to make than that which waits for the next message.
+    fn keep_time(&self) {
+        let shortest = self.options.patience.min(self.options.answer_within);
+        let tick = (shortest / 8).clamp(SHORTEST_TICK, LONGEST_TICK);
+        let mut current = self.current.lock();
+        while !self.stopped.load(Ordering::SeqCst) {
+            let Some(connection) = current.clone() else {
+                self.changed.wait(&mut current);
+                continue;
+            };
+            drop(current);
+            connection.look_after();
+            drop(connection);
+            current = self.current.lock();
+            if !self.stopped.load(Ordering::SeqCst) {
+                self.changed.wait_for(&mut current, tick);
+            }
+        }
+    }
+
     fn serve(&self) {
         let Some(listener) = self.listener.lock().clone() else { return };
         while !self.stopped.load(Ordering::SeqCst) {
@@ -224,6 +266,7 @@ impl Shared {
         }
         let connection = Connection::new(stream, peer, self.device.clone(), &self.options);
         *self.current.lock() = Some(connection.clone());
+        self.changed.notify_all();
         if !self.stopped.load(Ordering::SeqCst) {
             let run = AssertUnwindSafe(|| connection.run(&self.events));
             if catch_unwind(run).is_err() {

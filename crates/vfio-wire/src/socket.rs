@@ -5,6 +5,7 @@ mod outbox;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -18,9 +19,6 @@ use outbox::Outbox;
 
 /// Most descriptors that are taken beside one message.
 pub const MAX_FDS: usize = 16;
-
-/// How long waiting for a message may keep its caller from looking after what other threads have begun.
-const TICK: Duration = Duration::from_millis(500);
 
 /// A received message.
 #[derive(Debug)]
@@ -75,8 +73,8 @@ pub struct Socket {
     max_size: u32,
     /// How long a peer may take over one message.
     patience: Duration,
-    /// How long the system waits for bytes in one call.
-    tick: Duration,
+    /// Waiting comes back every now and then.
+    ticks: AtomicBool,
     inbox: Mutex<Inbox>,
     outbox: Outbox,
 }
@@ -86,10 +84,37 @@ impl Socket {
     /// may take over one. The stream is a blocking one.
     #[must_use]
     pub fn new(stream: UnixStream, max_size: u32, patience: Duration) -> Self {
-        let tick = TICK.min(patience).max(Duration::from_millis(1));
-        stream.set_read_timeout(Some(tick)).expect("a stream socket takes a time that is not zero");
         let (inbox, outbox) = (Mutex::new(Inbox::new()), Outbox::new(stream, patience));
-        Self { max_size, patience, tick, inbox, outbox }
+        Self { max_size, patience, ticks: AtomicBool::new(false), inbox, outbox }
+    }
+
+    /// Has waiting for a message come back every now and then.
+    ///
+    /// # Errors
+    /// What the system refuses with.
+    pub fn tick(&self, tick: Duration) -> std::io::Result<()> {
+        self.outbox.stream().set_read_timeout(Some(tick.max(Duration::from_millis(1))))?;
+        self.ticks.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Gives the memory of a body back for the next one.
+    pub fn reuse(&self, body: Vec<u8>) {
+        self.inbox.lock().reuse(body);
+    }
+
+    /// Waits for the next message, whose body takes the memory of one that is done with.
+    ///
+    /// # Errors
+    /// See [`SocketError`]; none can be recovered from.
+    pub fn receive_into(&self, spare: Vec<u8>) -> Result<Frame, SocketError> {
+        let mut inbox = self.inbox.lock();
+        inbox.reuse(spare);
+        loop {
+            if let Some(frame) = self.receive_from(&mut inbox, None, None)? {
+                return Ok(frame);
+            }
+        }
     }
 
     /// Waits for the next message, however long it takes to begin.
@@ -120,8 +145,7 @@ impl Socket {
         }
     }
 
-    /// Waits for the next message; none, if it has not begun by the deadline. Comes back without one every now and then,
-    /// so that the caller sees to deadlines that arose meanwhile.
+    /// Waits for the next message; none, if it has not begun by the deadline, or by the next [tick](Self::tick).
     ///
     /// # Errors
     /// See [`SocketError`]; none can be recovered from.
@@ -129,12 +153,16 @@ impl Socket {
         self.receive_by(deadline, None)
     }
 
-    fn receive_by(
+    fn receive_by(&self, begin: Option<Instant>, end: Option<Instant>) -> Result<Option<Frame>, SocketError> {
+        self.receive_from(&mut self.inbox.lock(), begin, end)
+    }
+
+    fn receive_from(
         &self,
+        inbox: &mut Inbox,
         begin: Option<Instant>,
         mut end: Option<Instant>,
     ) -> Result<Option<Frame>, SocketError> {
-        let mut inbox = self.inbox.lock();
         loop {
             if let Some(frame) = inbox.take(self.max_size)? {
                 return Ok(Some(frame));
@@ -144,10 +172,10 @@ impl Socket {
                 end.get_or_insert_with(|| Instant::now() + self.patience);
             }
             let deadline = if begun { end } else { begin };
-            // Mostly one call receives a message; only what ends soon is worth another.
-            let soon = deadline.is_some_and(|at| at < Instant::now() + self.tick);
+            // Mostly one call receives a message; only a deadline is worth another, where the call does not come back by
+            // itself.
             let mut flags = RecvFlags::empty();
-            if soon {
+            if deadline.is_some() && !(begun && self.ticks.load(Ordering::Acquire)) {
                 if !poll_until(self.outbox.stream(), PollFlags::IN, deadline)? {
                     return if begun { Err(SocketError::Stalled) } else { Ok(None) };
                 }
@@ -156,7 +184,10 @@ impl Socket {
             match inbox.fetch(self.outbox.stream(), flags, self.max_size)? {
                 Fetched::End if begun => return Err(SocketError::Cut),
                 Fetched::End => return Err(SocketError::Closed),
-                Fetched::Nothing if !begun && !soon => return Ok(None),
+                Fetched::Nothing if !begun && deadline.is_none() => return Ok(None),
+                Fetched::Nothing if deadline.is_some_and(|at| Instant::now() >= at) => {
+                    return if begun { Err(SocketError::Stalled) } else { Ok(None) };
+                }
                 Fetched::Nothing | Fetched::Some => {}
             }
         }

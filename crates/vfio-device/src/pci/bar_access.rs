@@ -39,6 +39,12 @@ impl PciFunction {
         }
     }
 
+    /// Tells whether submitted accesses may be answered later.
+    #[must_use]
+    pub fn answers_later(&self) -> bool {
+        self.model().answers_later()
+    }
+
     /// Reads from a BAR, now or later.
     pub fn submit_bar_read(&self, bar: u8, offset: u64, len: usize, done: Completion<Vec<u8>>) {
         let mut bytes = vec![0; len];

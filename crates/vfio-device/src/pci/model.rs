@@ -65,6 +65,11 @@ pub trait PciModel: Send + Sync {
         None
     }
 
+    /// Tells whether submitted accesses may be answered later; by default those of a model that depends on a thread.
+    fn answers_later(&self) -> bool {
+        self.runs_on().is_some()
+    }
+
     /// Resets the model; the function has reset its own registers.
     fn reset(&self, _kind: ResetKind) {}
 }

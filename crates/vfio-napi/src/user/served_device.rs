@@ -178,6 +178,22 @@ impl VfioDeviceOps for ServedDevice {
         Ok(from.len())
     }
 
+    fn read_now(&self, region: u32, offset: u64, into: &mut [u8]) -> Option<Result<usize, Errno>> {
+        if let Some(device) = &self.native {
+            return device.read_now(region, offset, into);
+        }
+        let read = self.layout().read(region, offset, into)?;
+        Some(read.map(|()| into.len()))
+    }
+
+    fn write_now(&self, region: u32, offset: u64, from: &[u8]) -> Option<Result<usize, Errno>> {
+        if let Some(device) = &self.native {
+            return device.write_now(region, offset, from);
+        }
+        let written = self.layout().write(region, offset, from)?;
+        Some(written.map(|()| from.len()))
+    }
+
     fn submit_read(&self, region: u32, offset: u64, len: usize, done: Completion<Vec<u8>>) {
         if let Some(device) = &self.native {
             return device.submit_read(region, offset, len, done);

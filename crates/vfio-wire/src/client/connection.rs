@@ -1,21 +1,29 @@
-//! The connection of a client: introduction, calls, and the thread that receives.
+//! The connection of a client: introduction, calls, and who receives.
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use vfio_uapi::Errno;
 
 use super::ClientOptions;
 use super::memory::LentMemory;
-use crate::message::{Command, DmaCopy, HEADER_SIZE, Header, Kind};
-use crate::requests::{Completion, Requests};
+use super::turn::Turn;
+use crate::message::{Command, DmaCopy, HEADER_SIZE, Header, Kind, RegionAccess};
+use crate::requests::{Answer, Completion, Requests};
 use crate::socket::{Frame, Socket, SocketError};
 use crate::version::{Capabilities, MAJOR, MINOR, Version};
 
 /// Room for the fixed part of a body beside the data it carries.
 const BODY_HEAD: u64 = 64;
+/// How often overdue answers are looked after: where nothing comes, and where much does.
+const LONGEST_TICK: Duration = Duration::from_millis(500);
+const LOOK_EVERY: u32 = 256;
+/// Why the client ends a connection.
+const BROKEN: &str = "the server broke the protocol";
 
 /// A connection to a server.
 pub(super) struct Connection {
@@ -25,12 +33,15 @@ pub(super) struct Connection {
     pub(super) minor: u16,
 }
 
-/// The part that the receiving thread shares.
+/// The part that the connection's own thread shares.
 struct Link {
     socket: Socket,
     requests: Requests,
+    turn: Turn,
     lent: LentMemory,
     max_transfer: u64,
+    /// Messages so far.
+    received: AtomicU32,
     end: Mutex<End>,
 }
 
@@ -39,6 +50,16 @@ struct Link {
 struct End {
     reason: Option<String>,
     told: Vec<EndListener>,
+}
+
+/// What a turn to receive came to.
+enum Received {
+    /// The reply to the caller's own request.
+    Own(Answer),
+    /// Something else, which was seen to.
+    Other,
+    /// Nothing, for a while.
+    Nothing,
 }
 
 /// Learns why a connection has ended.
@@ -50,11 +71,16 @@ impl Connection {
         let max_size = (HEADER_SIZE as u64 + BODY_HEAD + max_transfer) as u32;
         let socket = Socket::new(stream, max_size, options.patience);
         let Version { capabilities: server, minor, .. } = introduce(&socket, options)?;
+        // While a message is waited for, overdue answers are looked after so often.
+        let tick = (options.patience / 8).min(LONGEST_TICK);
+        socket.tick(tick).map_err(|error| crate::listener::io_errno(&error))?;
         let link = Arc::new(Link {
             socket,
             requests: Requests::new(options.patience),
+            turn: Turn::default(),
             lent: LentMemory::default(),
             max_transfer,
+            received: AtomicU32::new(0),
             end: Mutex::default(),
         });
         let receiving = link.clone();
@@ -65,14 +91,37 @@ impl Connection {
         Ok(Arc::new(Self { link, server, minor }))
     }
 
-    /// Sends a request and waits for its reply.
+    /// Sends a request and waits for its reply. Not to be called by what runs with a reply.
     pub(super) fn call(&self, command: Command, body: &[u8], fds: &[BorrowedFd<'_>]) -> Result<Frame, Errno> {
-        self.link.requests.call(&self.link.socket, command as u16, body, fds)
+        self.link.call(command, [body, &[]], fds)
+    }
+
+    /// Reads a part of a region, at most as much as a message carries.
+    pub(super) fn read_region(&self, region: u32, offset: u64, into: &mut [u8]) -> Result<(), Errno> {
+        let access = RegionAccess { offset, region, count: into.len() as u32 };
+        let Frame { body, .. } = self.link.call(Command::RegionRead, [&access.bytes(), &[]], &[])?;
+        match RegionAccess::read(&body) {
+            Some((answered, data)) if answered == access && data.len() == into.len() => {
+                into.copy_from_slice(data);
+                self.link.socket.reuse(body);
+                Ok(())
+            }
+            _ => Err(Errno::EPROTO),
+        }
+    }
+
+    /// Writes a part of a region, at most as much as a message carries.
+    pub(super) fn write_region(&self, region: u32, offset: u64, from: &[u8]) -> Result<(), Errno> {
+        let access = RegionAccess { offset, region, count: from.len() as u32 };
+        let Frame { body, .. } = self.link.call(Command::RegionWrite, [&access.bytes(), from], &[])?;
+        self.link.socket.reuse(body);
+        Ok(())
     }
 
     /// Sends a request; `done` runs with its reply, on another thread.
     pub(super) fn submit(&self, command: Command, body: &[u8], fds: &[BorrowedFd<'_>], done: Completion) {
         self.link.requests.submit(&self.link.socket, command as u16, body, fds, done);
+        self.link.turn.call_for();
     }
 
     /// Returns why the connection has ended, if it has.
@@ -144,26 +193,91 @@ fn introduce(socket: &Socket, options: &ClientOptions) -> Result<Version, Errno>
 }
 
 impl Link {
+    fn call(&self, command: Command, body: [&[u8]; 2], fds: &[BorrowedFd<'_>]) -> Result<Frame, Errno> {
+        let id = self.requests.enter_caller(command as u16)?;
+        // Entered before the reply can come, so that the connection's own thread leaves it to this one.
+        let mut has_turn = self.turn.enter();
+        self.requests.send(&self.socket, id, command as u16, body, fds);
+        let mut answer = None;
+        // Known only when it is wanted: most answers come before anybody looks at the time.
+        let mut deadline = None;
+        loop {
+            if has_turn {
+                match self.receive_one(Some(id)) {
+                    Ok(Received::Own(own)) => answer = Some(own),
+                    Ok(Received::Other | Received::Nothing) => {
+                        let deadline = *deadline.get_or_insert_with(|| self.requests.deadline());
+                        answer = self.requests.collect(id).or_else(|| self.late(id, deadline));
+                    }
+                    Err(reason) => {
+                        self.finish(&reason);
+                        answer = self.requests.collect(id);
+                    }
+                }
+            }
+            if answer.is_some() {
+                break;
+            }
+            if !has_turn {
+                let mut come = || {
+                    answer = self.requests.collect(id);
+                    answer.is_some()
+                };
+                let deadline = *deadline.get_or_insert_with(|| self.requests.deadline());
+                has_turn = self.turn.take(deadline, &mut come);
+                if !has_turn && answer.is_none() {
+                    answer = self.late(id, deadline);
+                }
+            } else {
+                // Others may have theirs.
+                self.turn.tell();
+            }
+        }
+        self.turn.leave(has_turn);
+        answer.unwrap_or(Err(Errno::ETIMEDOUT))
+    }
+
+    /// The end of a call whose answer is overdue.
+    fn late(&self, id: u16, deadline: Instant) -> Option<Answer> {
+        let late = Instant::now() >= deadline;
+        late.then(|| {
+            self.requests.give_up(id);
+            Err(Errno::ETIMEDOUT)
+        })
+    }
+
+    /// Receives while nobody else does, until the connection ends.
     fn receive_all(&self) {
-        let reason = loop {
-            let overdue = self.requests.expire().map(|sent| self.requests.overdue(sent));
-            let frame = match self.socket.receive_before(overdue) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => continue,
-                Err(error) => break error.to_string(),
-            };
-            let kept = match frame.header.kind {
-                Kind::Reply { .. } => self.requests.complete(frame).is_ok(),
-                Kind::Request { no_reply } => self.serve(&frame, no_reply),
-            };
-            if !kept {
-                break "the server broke the protocol".into();
+        while self.turn.take_over(|| self.requests.has_ended(), || self.requests.waiting()) {
+            let received = self.receive_one(None);
+            self.turn.give_back();
+            if let Err(reason) = received {
+                self.finish(&reason);
             }
-            if let Err(error) = self.socket.wait_for_room() {
-                break error.to_string();
-            }
+        }
+    }
+
+    /// Waits for a message and sees to it, save the reply to the caller's `own` request.
+    fn receive_one(&self, own: Option<u16>) -> Result<Received, String> {
+        let received = self.socket.receive_before(None).map_err(|error| error.to_string())?;
+        let count = self.received.fetch_add(1, Ordering::Relaxed);
+        if received.is_none() || count.is_multiple_of(LOOK_EVERY) {
+            self.requests.expire();
+        }
+        let Some(frame) = received else { return Ok(Received::Nothing) };
+        if own == Some(frame.header.id) && matches!(frame.header.kind, Kind::Reply { .. }) {
+            let answer = self.requests.complete_own(frame);
+            return answer.map(Received::Own).map_err(|_| BROKEN.into());
+        }
+        let kept = match frame.header.kind {
+            Kind::Reply { .. } => self.requests.complete(frame).is_ok(),
+            Kind::Request { no_reply } => self.serve(&frame, no_reply),
         };
-        self.finish(&reason);
+        if !kept {
+            return Err(BROKEN.into());
+        }
+        self.socket.wait_for_room().map_err(|error| error.to_string())?;
+        Ok(Received::Other)
     }
 
     /// Ends the connection and tells whoever wants to know, once.
@@ -175,6 +289,7 @@ impl Link {
         };
         self.socket.shut_down();
         self.requests.end();
+        self.turn.tell();
         self.lent.clear();
         for told in told {
             told(reason);

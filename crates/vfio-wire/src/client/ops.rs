@@ -41,7 +41,7 @@ impl VfioDeviceOps for RemoteDevice {
         let mut done = 0;
         for part in into.chunks_mut(self.connection.max_transfer()) {
             let at = offset.checked_add(done as u64).ok_or(Errno::EINVAL)?;
-            part.copy_from_slice(&self.call(ask::read(region, at, part.len()))?);
+            self.connection.read_region(region, at, part)?;
             done += part.len();
         }
         Ok(done)
@@ -51,7 +51,7 @@ impl VfioDeviceOps for RemoteDevice {
         let mut done = 0;
         for part in from.chunks(self.connection.max_transfer()) {
             let at = offset.checked_add(done as u64).ok_or(Errno::EINVAL)?;
-            self.call(ask::write(region, at, part))?;
+            self.connection.write_region(region, at, part)?;
             done += part.len();
         }
         Ok(done)

@@ -2,7 +2,7 @@
 
 use vfio_uapi::Errno;
 
-use super::{Fields, HEADER_SIZE, put_u16, put_u32};
+use super::{Fields, HEADER_SIZE};
 
 const TYPE_MASK: u32 = 0xf;
 const TYPE_REPLY: u32 = 1;
@@ -54,16 +54,24 @@ impl Header {
 
     /// Appends the header.
     pub fn write(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.bytes());
+    }
+
+    /// Encodes the header.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; HEADER_SIZE] {
         let (flags, error) = match self.kind {
             Kind::Request { no_reply } => (if no_reply { NO_REPLY } else { 0 }, 0),
             Kind::Reply { error: None } => (TYPE_REPLY, 0),
             Kind::Reply { error: Some(errno) } => (TYPE_REPLY | ERROR, errno),
         };
-        put_u16(to, self.id);
-        put_u16(to, self.command);
-        put_u32(to, self.size);
-        put_u32(to, flags);
-        put_u32(to, error);
+        let mut bytes = [0; HEADER_SIZE];
+        bytes[0..2].copy_from_slice(&self.id.to_ne_bytes());
+        bytes[2..4].copy_from_slice(&self.command.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&self.size.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&flags.to_ne_bytes());
+        bytes[12..16].copy_from_slice(&error.to_ne_bytes());
+        bytes
     }
 
     /// Makes a whole message: this header with its size set, and `body`.

@@ -26,9 +26,17 @@ impl RegionAccess {
 
     /// Appends the head.
     pub fn write(&self, to: &mut Vec<u8>) {
-        put_u64(to, self.offset);
-        put_u32(to, self.region);
-        put_u32(to, self.count);
+        to.extend_from_slice(&self.bytes());
+    }
+
+    /// Encodes the head.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        bytes[0..8].copy_from_slice(&self.offset.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&self.region.to_ne_bytes());
+        bytes[12..16].copy_from_slice(&self.count.to_ne_bytes());
+        bytes
     }
 }
 

@@ -120,29 +120,33 @@ impl Connection {
         };
         let mut body = Vec::new();
         Version { major: MAJOR, minor, capabilities }.write(&mut body);
-        self.reply(&to, &Answer::body(body));
+        self.reply(&to, Answer::body(body));
         let _ = self.client.set(said.capabilities);
         Ok(minor)
     }
 
     /// Serves messages; returns why there are no more.
     fn receive_all(self: &Arc<Self>) -> String {
+        let mut spare = Vec::new();
         loop {
-            let asked = self.requests.expire();
-            let ours = asked.map(|sent| self.requests.overdue(sent));
-            let overdue = [ours, self.late.expire(asked)].into_iter().flatten().min();
-            let frame = match self.socket.receive_before(overdue) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => continue,
+            let frame = match self.socket.receive_into(std::mem::take(&mut spare)) {
+                Ok(frame) => frame,
                 Err(error) => return error.to_string(),
             };
-            if let Err(reason) = self.serve_message(frame) {
-                return reason.into();
+            match self.serve_message(frame) {
+                Ok(body) => spare = body,
+                Err(reason) => return reason.into(),
             }
             if let Err(error) = self.socket.wait_for_room() {
                 return error.to_string();
             }
         }
+    }
+
+    /// Looks after deadlines: of our requests, and of the device's answers.
+    pub(super) fn look_after(&self) {
+        let asked = self.requests.expire();
+        self.late.expire(asked);
     }
 
     /// Descriptors that the client takes with one message.
@@ -151,14 +155,22 @@ impl Connection {
         usize::try_from(said).unwrap_or(usize::MAX).min(MAX_FDS)
     }
 
-    fn serve_message(self: &Arc<Self>, frame: Frame) -> Result<(), &'static str> {
-        let Frame { header, .. } = frame;
+    /// Serves a message; gives the memory of its body back.
+    fn serve_message(self: &Arc<Self>, frame: Frame) -> Result<Vec<u8>, &'static str> {
+        let header = frame.header;
         match header.kind {
-            Kind::Reply { .. } => self.requests.complete(frame).map_err(|_| "a reply that nobody waits for"),
+            Kind::Reply { .. } => {
+                self.requests.complete(frame).map_err(|_| "a reply that nobody waits for")?;
+                Ok(Vec::new())
+            }
+            Kind::Request { no_reply }
+                if self.access_now(&ReplyTo { id: header.id, command: header.command, no_reply }, &frame) =>
+            {
+                Ok(frame.body)
+            }
             Kind::Request { no_reply } => {
                 self.flow.admit(&self.requests, &self.socket, super::flow::cost(&frame))?;
-                self.dispatch(ReplyTo { id: header.id, command: header.command, no_reply }, frame);
-                Ok(())
+                Ok(self.dispatch(ReplyTo { id: header.id, command: header.command, no_reply }, frame))
             }
         }
     }
@@ -177,10 +189,21 @@ impl Connection {
     }
 
     /// Sends a reply.
-    pub(super) fn reply(&self, to: &ReplyTo, answer: &Answer) {
+    pub(super) fn reply(&self, to: &ReplyTo, mut answer: Answer) {
         if !to.no_reply {
-            let message = Header::message(to.id, to.command, Kind::Reply { error: None }, &answer.body);
+            let message = answer.message(to.id, to.command);
             self.sent(self.socket.send(&message, &answer.fds()));
+        }
+    }
+
+    /// Sends a reply to a small access: `message` has room for the header in front.
+    pub(super) fn reply_framed(&self, to: &ReplyTo, message: &mut [u8]) {
+        if !to.no_reply {
+            let size = u32::try_from(message.len()).expect("a small one");
+            let kind = Kind::Reply { error: None };
+            let header = Header { id: to.id, command: to.command, size, kind };
+            message[..HEADER_SIZE].copy_from_slice(&header.bytes());
+            self.sent(self.socket.send(message, &[]));
         }
     }
 
@@ -204,7 +227,7 @@ impl Carrier for Connection {
         let Some(id) = self.requests.enter(command as u16, done) else { return };
         // The client may not answer before it has what it waits for itself.
         self.late.acknowledge_writes();
-        self.requests.send(&self.socket, id, command as u16, body, &[]);
+        self.requests.send(&self.socket, id, command as u16, [body, &[]], &[]);
     }
 
     /// What both sides take.

@@ -38,7 +38,7 @@ impl Flow {
     /// While a request of ours waits for the client's reply there is no waiting, because that reply comes through the
     /// same thread: then only the outer bound holds.
     pub(super) fn admit(&self, ours: &Requests, socket: &Socket, bytes: usize) -> Result<(), &'static str> {
-        let until = Instant::now() + PATIENCE;
+        let mut until = None;
         let mut state = self.state.lock();
         while state.requests > 0
             && (state.requests >= PLENTY || state.bytes + bytes > PLENTY_BYTES)
@@ -48,7 +48,7 @@ impl Flow {
             if socket.has_hung_up() {
                 return Err("the peer closed the connection");
             }
-            if Instant::now() > until {
+            if Instant::now() > *until.get_or_insert_with(|| Instant::now() + PATIENCE) {
                 return Err("the device does not answer");
             }
         }

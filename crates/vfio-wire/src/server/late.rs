@@ -18,7 +18,7 @@ use vfio_uapi::Errno;
 
 use super::connection::{Connection, ReplyTo};
 use super::dispatch::Answer;
-use crate::message::{RegionAccess, put_u64};
+use crate::message::RegionAccess;
 use crate::requests::Requests;
 
 /// How long a read and a request of ours may wait at the same time before they are taken to wait for each other.
@@ -56,7 +56,7 @@ impl Unanswered {
             return;
         }
         match result {
-            Ok(answer) => self.connection.reply(&self.to, &answer),
+            Ok(answer) => self.connection.reply(&self.to, answer),
             Err(errno) => self.connection.refuse(&self.to, errno),
         }
     }
@@ -85,13 +85,11 @@ pub(super) enum Owed {
 impl Owed {
     /// The answer, where it is known beforehand.
     fn answer(self) -> Option<Answer> {
-        let mut body = Vec::with_capacity(RegionAccess::SIZE);
         match self {
-            Self::Data => return None,
-            Self::Write(access) => access.write(&mut body),
-            Self::Writes(count) => put_u64(&mut body, count),
+            Self::Data => None,
+            Self::Write(access) => Some(Answer::access(access, &[])),
+            Self::Writes(count) => Some(Answer::body(count.to_ne_bytes().to_vec())),
         }
-        Some(Answer::body(body))
     }
 }
 
@@ -143,14 +141,12 @@ impl Late {
         }
     }
 
-    /// Answers those whose time is up; returns when the next one's will be. A request of ours has been waiting since
-    /// `asked`.
-    pub(super) fn expire(&self, asked: Option<Instant>) -> Option<Instant> {
+    /// Answers those whose time is up. A request of ours has been waiting since `asked`.
+    pub(super) fn expire(&self, asked: Option<Instant>) {
         let mut overdue = Vec::new();
-        let next = {
+        {
             let mut queue = self.queue.lock();
-            loop {
-                let Some(entry) = queue.front() else { break None };
+            while let Some(entry) = queue.front() {
                 if let Some(request) = entry.unanswered() {
                     let limit = entry.since + self.limit;
                     let (until, errno) = match asked.map(|asked| asked.max(entry.since) + DEADLOCK) {
@@ -158,16 +154,15 @@ impl Late {
                         _ => (limit, Errno::ETIMEDOUT),
                     };
                     if until > Instant::now() {
-                        break Some(until);
+                        break;
                     }
                     overdue.push((request, errno));
                 }
                 queue.pop_front();
             }
-        };
+        }
         for (request, errno) in overdue {
             request.answer(Err(errno));
         }
-        next
     }
 }

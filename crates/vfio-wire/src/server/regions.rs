@@ -1,42 +1,84 @@
 //! Region accesses.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
 use vfio_device::ops::complete;
 use vfio_uapi::Errno;
 
-use super::connection::Connection;
+use super::connection::{Connection, ReplyTo};
 use super::dispatch::Answer;
 use super::late::{Owed, Pending};
-use crate::message::{MultiWrite, RegionAccess};
+use crate::message::{Command, HEADER_SIZE, MultiWrite, RegionAccess};
+use crate::socket::Frame;
 
 /// Sizes of regions, asked once a connection: they do not change while a device is open.
-#[derive(Default)]
-pub(super) struct RegionTable(Mutex<Vec<Option<u64>>>);
+pub(super) struct RegionTable([AtomicU64; REMEMBERED]);
 
 /// Regions that are remembered; the others are asked for at each access.
 const REMEMBERED: usize = 64;
+/// Not asked for yet; no region is as large.
+const UNKNOWN: u64 = u64::MAX;
 
-impl RegionTable {
-    fn size(&self, index: u32, ask: impl FnOnce() -> Result<u64, Errno>) -> Result<u64, Errno> {
-        let place = index as usize;
-        if let Some(Some(size)) = self.0.lock().get(place) {
-            return Ok(*size);
-        }
-        let size = ask()?;
-        if place < REMEMBERED {
-            let mut known = self.0.lock();
-            if known.len() <= place {
-                known.resize(place + 1, None);
-            }
-            known[place] = Some(size);
-        }
-        Ok(size)
+impl Default for RegionTable {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(UNKNOWN) }; REMEMBERED])
     }
 }
 
+impl RegionTable {
+    fn size(&self, index: u32, ask: impl FnOnce() -> Result<u64, Errno>) -> Result<u64, Errno> {
+        let place = self.0.get(index as usize);
+        match place.map_or(UNKNOWN, |place| place.load(Ordering::Relaxed)) {
+            UNKNOWN => {
+                let size = ask()?;
+                if let Some(place) = place {
+                    place.store(size, Ordering::Relaxed);
+                }
+                Ok(size)
+            }
+            known => Ok(known),
+        }
+    }
+}
+
+/// Bytes of an access that is answered without allocating.
+const SMALL: usize = 64;
+const HEAD: usize = HEADER_SIZE + RegionAccess::SIZE;
+
 impl Connection {
+    /// Answers a small access there and then, where the device does; false: it takes the long way, on which what is wrong
+    /// with it is found as well.
+    pub(super) fn access_now(&self, to: &ReplyTo, frame: &Frame) -> bool {
+        let writes = frame.header.command == Command::RegionWrite as u16;
+        if !(writes || frame.header.command == Command::RegionRead as u16) || !frame.fds.is_empty() {
+            return false;
+        }
+        let Some((access, data)) = RegionAccess::read(&frame.body) else { return false };
+        let RegionAccess { offset, region, count } = access;
+        let count = count as usize;
+        if count > SMALL || data.len() != if writes { count } else { 0 } || self.check(access).is_err() {
+            return false;
+        }
+        let mut message = [0; HEAD + SMALL];
+        let (head, into) = message.split_at_mut(HEAD);
+        let answered = if writes {
+            self.device.write_now(region, offset, data)
+        } else {
+            self.device.read_now(region, offset, &mut into[..count])
+        };
+        let Some(answered) = answered else { return false };
+        head[HEADER_SIZE..].copy_from_slice(&access.bytes());
+        match answered {
+            Ok(done) if done == count => {
+                self.reply_framed(to, &mut message[..if writes { HEAD } else { HEAD + count }]);
+            }
+            Ok(_) => self.refuse(to, Errno::EIO),
+            Err(errno) => self.refuse(to, errno),
+        }
+        true
+    }
+
     /// `EINVAL` nothing to copy, more than a message may carry, or not inside the region.
     fn check(&self, access: RegionAccess) -> Result<(), Errno> {
         let RegionAccess { offset, region, count } = access;
@@ -63,10 +105,7 @@ impl Connection {
                 if data.len() != count as usize {
                     return Err(Errno::EIO);
                 }
-                let mut body = Vec::with_capacity(RegionAccess::SIZE + data.len());
-                access.write(&mut body);
-                body.extend_from_slice(&data);
-                Ok(Answer::body(body))
+                Ok(Answer::access(access, &data))
             }));
         });
         self.device.submit_read(region, offset, count as usize, done);
@@ -89,9 +128,7 @@ impl Connection {
                 if count != access.count as usize {
                     return Err(Errno::EIO);
                 }
-                let mut body = Vec::with_capacity(RegionAccess::SIZE);
-                access.write(&mut body);
-                Ok(Answer::body(body))
+                Ok(Answer::access(access, &[]))
             }));
         });
         self.device.submit_write(access.region, access.offset, data.to_vec(), done);

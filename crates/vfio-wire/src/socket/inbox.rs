@@ -29,6 +29,8 @@ pub(super) struct Inbox {
     fds: Vec<(usize, Vec<OwnedFd>)>,
     /// A message too long for the buffer.
     long: Option<Long>,
+    /// Memory for the next body.
+    spare: Vec<u8>,
 }
 
 /// A message under way into memory of its own.
@@ -53,12 +55,27 @@ pub(super) enum Fetched {
 
 impl Inbox {
     pub(super) fn new() -> Self {
-        Self { buffer: vec![0; CAPACITY].into(), start: 0, end: 0, fds: Vec::new(), long: None }
+        Self {
+            buffer: vec![0; CAPACITY].into(),
+            start: 0,
+            end: 0,
+            fds: Vec::new(),
+            long: None,
+            spare: Vec::new(),
+        }
     }
 
     /// Tells whether a message has begun to arrive.
     pub(super) fn has_begun(&self) -> bool {
         self.long.is_some() || self.start != self.end
+    }
+
+    /// Takes memory for the next body, unless that of a large one.
+    pub(super) fn reuse(&mut self, mut body: Vec<u8>) {
+        if body.capacity() <= CAPACITY {
+            body.clear();
+            self.spare = body;
+        }
     }
 
     /// Takes the next message, if it is there as a whole.
@@ -83,7 +100,8 @@ impl Inbox {
             self.make_room(size);
             return Ok(None);
         }
-        let body = self.buffer[self.start + HEADER_SIZE..self.start + size].to_vec();
+        let mut body = std::mem::take(&mut self.spare);
+        body.extend_from_slice(&self.buffer[self.start + HEADER_SIZE..self.start + size]);
         let fds = self.take_fds();
         self.start += size;
         if self.start == self.end {

@@ -9,12 +9,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rustix::event::PollFlags;
 use rustix::io::Errno as OsErrno;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
 
 use super::{MAX_FDS, SocketError, poll_until};
 
@@ -32,6 +33,8 @@ struct Shared {
     stream: UnixStream,
     patience: Duration,
     state: Mutex<State>,
+    /// There is more in the queue than there should be, or it has failed.
+    pressed: AtomicBool,
     /// Told when the queue has become shorter.
     shorter: Condvar,
 }
@@ -52,8 +55,8 @@ struct Part {
 
 impl Outbox {
     pub(super) fn new(stream: UnixStream, patience: Duration) -> Self {
-        let (state, shorter) = (Mutex::default(), Condvar::new());
-        Self(Arc::new(Shared { stream, patience, state, shorter }))
+        let (state, pressed, shorter) = (Mutex::default(), AtomicBool::new(false), Condvar::new());
+        Self(Arc::new(Shared { stream, patience, state, pressed, shorter }))
     }
 
     pub(super) fn stream(&self) -> &UnixStream {
@@ -77,6 +80,7 @@ impl Outbox {
                     Ok(count) => sent += count,
                     Err(error) => {
                         state.failed = Some(error);
+                        self.0.pressed.store(true, Ordering::Release);
                         return Err(error);
                     }
                 }
@@ -99,6 +103,7 @@ impl Outbox {
         }
         let alone = state.queue.is_empty();
         state.bytes += left;
+        self.0.pressed.store(true, Ordering::Release);
         state.queue.push_back(Part { bytes: message[sent..].to_vec(), sent: 0, fds: own });
         if alone && let Err(error) = self.start_flushing() {
             state.failed = Some(error);
@@ -109,12 +114,17 @@ impl Outbox {
 
     /// Waits until not much is queued: for whoever would otherwise go on to make more.
     pub(super) fn wait_for_room(&self) -> Result<(), SocketError> {
+        if !self.0.pressed.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let mut state = self.0.state.lock();
         loop {
             if let Some(error) = state.failed {
                 return Err(error);
             }
             if state.bytes <= PLENTY {
+                // Set again, under the lock, by whoever queues something.
+                self.0.pressed.store(!state.queue.is_empty(), Ordering::Release);
                 return Ok(());
             }
             // Whoever flushes gives up in time, and tells.
@@ -180,14 +190,19 @@ impl State {
 
 /// Sends what there is room for; 0: there is none.
 fn send_some(stream: &UnixStream, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, SocketError> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(SocketError::TooManyFds);
-    }
     loop {
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        match sendmsg(stream, &[IoSlice::new(bytes)], &mut ancillary, flags) {
+        let sent = if fds.is_empty() {
+            send(stream, bytes, flags)
+        } else {
+            let mut ancillary = SendAncillaryBuffer::new(&mut space);
+            if !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+                return Err(SocketError::TooManyFds);
+            }
+            sendmsg(stream, &[IoSlice::new(bytes)], &mut ancillary, flags)
+        };
+        match sent {
             Ok(count) => return Ok(count),
             Err(OsErrno::AGAIN) => return Ok(0),
             Err(OsErrno::INTR) => {}

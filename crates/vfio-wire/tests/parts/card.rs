@@ -175,5 +175,12 @@ impl VfioDeviceOps for Card {
         }
         Ok(from.len())
     }
+    fn write_now(&self, region: u32, offset: u64, from: &[u8]) -> Option<Result<usize, Errno>> {
+        // Registers from here on are answered there and then.
+        (region == 0 && offset >= BELL).then(|| self.write(region, offset, from))
+    }
+    fn read_now(&self, region: u32, offset: u64, into: &mut [u8]) -> Option<Result<usize, Errno>> {
+        (region == 0 && offset >= BELL).then(|| self.read(region, offset, into))
+    }
     fn dma_unmap(&self, _range: IovaRange) {}
 }
