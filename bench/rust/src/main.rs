@@ -19,12 +19,18 @@ const GOALS: &[(&str, Run)] = &[
     ("P4", goals::copy::run),
     ("P5", goals::pins::run),
     ("P6", goals::harvest::run),
+    ("P7", goals::region::run),
     ("P8", goals::readers::run),
     ("P9", goals::crossing::run),
 ];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [serve, kind, path, processor] = &arguments[..]
+        && serve == "serve"
+    {
+        return goals::region::serve(kind, path.as_ref(), processor);
+    }
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     let effort = Effort { rounds: 11, quick };

@@ -6,4 +6,5 @@ pub mod harvest;
 pub mod map;
 pub mod pins;
 pub mod readers;
+pub mod region;
 pub mod translate;
