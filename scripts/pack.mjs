@@ -158,7 +158,7 @@ function exampleFiles() {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)).replaceAll('\\', '/'))
-    .filter((file) => !/^main\/|(^|\/)node_modules\//.test(file))
+    .filter((file) => !/^main\/|(^|\/)(node_modules\/|tsconfig\.json$)/.test(file))
 }
 
 /** Pairs of content and path: what looks for `vfio/uapi` as a folder, as it was done before `exports`, finds it. */
