@@ -1,15 +1,17 @@
 /**
  * A PC that runs in Node, with devices of this package on its PCI bus.
  *
- *     node build/examples/v86-machine/main.js GUEST [--script FILE] [--file FILE]… [--env NAME=VALUE]… [--timeout SECONDS]
+ *     node build/examples/v86-machine/main.js [GUEST] [--script FILE] [--file FILE]… [--env NAME=VALUE]… [--timeout SECONDS]
  *
- * GUEST is a folder with bios.bin, vgabios.bin, bzImage and a static busybox; `bash test/guest/make-v86-guest.sh` makes one of
- * Debian's packages and prints its name. The guest's first serial port is the console: a shell (Ctrl-] ends
- * the machine), or with `--script` that script, whose exit code becomes this program's.
+ * GUEST is a folder with bios.bin, vgabios.bin, bzImage and a static busybox; without it, `make-v86-guest.sh` makes one of Debian's
+ * packages. The guest's first serial port is the console: a shell (Ctrl-] ends the machine), or with `--script` that script,
+ * whose exit code becomes this program's.
  */
-import { readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { V86 } from 'v86'
 import { openDevices } from './devices.ts'
@@ -24,7 +26,8 @@ const MEMORY = 128 * MIB
 const RESERVED = 8 * MIB
 const SERIAL_SLOT = 12
 const EDU_SLOT = 13
-const FAILED = 125
+/** What gets a guest: in the package beside this program, in the repository among the tests. */
+const MAKERS = ['make-v86-guest.sh', '../../../test/guest/make-v86-guest.sh']
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -81,10 +84,13 @@ function exact(bytes: Uint8Array): ArrayBuffer {
   return Uint8Array.from(bytes).buffer
 }
 
-const [guest] = positionals
-if (guest === undefined) {
-  console.error('usage: main.js GUEST [--script FILE] [--file FILE]… [--env NAME=VALUE]… [--timeout SECONDS]')
-  process.exitCode = FAILED
-} else {
-  process.exitCode = await boot(guest)
+/** Gets a guest of Debian's packages, once; returns its folder. */
+function makeGuest(): string {
+  const script = MAKERS.map((path) => fileURLToPath(new URL(path, import.meta.url))).find(existsSync)
+  if (script === undefined) throw new Error('there is no make-v86-guest.sh; say in which folder a guest is')
+  const made = spawnSync('bash', [script], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
+  if (made.status !== 0) throw new Error(`${script} failed, see above`)
+  return made.stdout.trim()
 }
+
+process.exitCode = await boot(positionals[0] ?? makeGuest())

@@ -1,6 +1,7 @@
 /** The tarballs of `npm run pack` as a stranger gets them: installed by npm into an empty folder, without Rust. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { packageOf, target } from '../../ts/native/target.ts'
 import { needs } from '../needs.ts'
@@ -85,6 +86,33 @@ describe.each(NODE_VERSIONS)('installed with Node %s', (version) => {
       const last = project.run(`node_modules/vfio/examples/${example}`).split('\n').at(-1)
       expect(last, example).toMatch(LAST_LINES[example] ?? /./)
     }
+  })
+
+  it('has the examples of several files, with all that they import', () => {
+    const machine = 'node_modules/vfio/examples/v86-machine'
+    symlinkSync(
+      fileURLToPath(new URL('../../node_modules/v86', import.meta.url)),
+      project.path('node_modules', 'v86'),
+      'junction',
+    )
+    writeFileSync(
+      project.path('v86.mjs'),
+      `for (const file of ['pci-bus', 'v86-inside', 'guest-console', 'guest-files', 'devices'])
+         await import(new URL('./${machine}/' + file + '.js', import.meta.url))
+       console.log('all there')`,
+    )
+    expect(project.run('v86.mjs')).toBe('all there')
+    for (const file of ['main.js', 'main.ts', 'make-v86-guest.sh', 'debian-packages.sh']) {
+      expect(existsSync(project.path(...machine.split('/'), file)), file).toBe(true)
+    }
+    writeFileSync(
+      project.path('electron.mjs'),
+      `import { Machine } from './node_modules/vfio/examples/electron-vmm/machine.mjs'
+       const machine = new Machine()
+       console.log(machine.answer({ id: 1, name: 'send', request: { text: 'hello' } }).answer.echo)
+       machine.close()`,
+    )
+    expect(project.run('electron.mjs')).toBe('hello')
   })
 
   it('serves the model of an example to a client in another process', { timeout: 60_000 }, async () => {
