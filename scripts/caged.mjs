@@ -11,18 +11,11 @@ import { node, root, say } from './command.mjs'
 import { NONE, line } from './totals.mjs'
 
 const REFUSED = { VFIO_EXTERNAL_BUFFERS: '0' }
-/** They install packages and look at documents: buffers are none of their business, and they take long. */
-const ELSEWHERE = ['test/package/**', 'test/docs/**']
 
 build()
 const folder = mkdtempSync(join(tmpdir(), 'vfio-caged-'))
 const file = join(folder, 'totals.json')
-const options = [
-  'run',
-  '--reporter=default',
-  '--reporter=./scripts/vitest-totals.mjs',
-  ...ELSEWHERE.flatMap((glob) => ['--exclude', glob]),
-]
+const options = ['run', '--reporter=default', '--reporter=./scripts/vitest-totals.mjs']
 say('\nTypeScript tests without external buffers …')
 const tests = node(join(root, 'node_modules', 'vitest', 'vitest.mjs'), [...options, ...process.argv.slice(2)], {
   env: { ...REFUSED, VFIO_TEST_TOTALS: file },

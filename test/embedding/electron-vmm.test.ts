@@ -141,6 +141,18 @@ describe('the other parts', () => {
     )
   })
 
+  it('the main process starts a machine, and another when that has crashed', () => {
+    const program = fileURLToPath(new URL('electron-standin.mjs', import.meta.url))
+    const run = spawnSync(process.execPath, [program, join(application, 'main.mjs')], {
+      encoding: 'utf8',
+      timeout: 25_000,
+    })
+    expect({ stderr: run.stderr, told: run.stdout.trim() }).toEqual({
+      stderr: '',
+      told: JSON.stringify(['one', 70, 'the machine has ended', 'two']),
+    })
+  })
+
   it.each(['main.mjs', 'renderer.mjs', 'preload.cjs'])('%s is sound as far as Node reads it', (file) => {
     expect(spawnSync(process.execPath, ['--check', join(application, file)], { encoding: 'utf8' }).stderr).toBe('')
   })

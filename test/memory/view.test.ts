@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
 import { capabilities } from '../../ts/host/capabilities.ts'
 import { HostMemory } from '../../ts/memory/host-memory.ts'
+import { bufferOver } from '../../ts/memory/view.ts'
 import { addon } from '../../ts/native/load.ts'
 import { target } from '../../ts/native/target.ts'
 import { needsLinux } from '../needs.ts'
@@ -21,6 +22,15 @@ const external = capabilities().externalBuffers
 function mappings(name: string): string[] {
   const lines = readFileSync('/proc/self/maps', 'utf8').split('\n')
   return lines.filter((line) => line.includes(`memfd:${name} `))
+}
+
+/** What a call throws. */
+function captured(call: () => unknown): unknown {
+  try {
+    return call()
+  } catch (error) {
+    return error
+  }
 }
 
 describe('a view on memory behind a descriptor', () => {
@@ -125,6 +135,25 @@ describe('a view on memory behind a descriptor', () => {
     }
     expect(run('0')).toEqual(['switched off', 5, null])
     expect(run('1')).toEqual(['allowed', 5, {}])
+  })
+
+  it('falls back on an external buffer where the pages cannot be placed, and says why where that is refused, too', () => {
+    const memory = addon().NativeMemory.memfd('x', PAGE)
+    memory.writeU8(7, 9)
+    const unplaced = (): never => {
+      throw Object.assign(new Error('no'), { code: 'ENOMEM' })
+    }
+    const unplaceable = new Proxy(memory, {
+      get: (target, name) => {
+        if (name === 'mapOver') return unplaced
+        const value: unknown = Reflect.get(target, name, target)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+    const seen = (): unknown => new Uint8Array(bufferOver(unplaceable))[7]
+    const outcome = external.available ? seen() : captured(seen)
+    expect(outcome).toEqual(external.available ? 9 : refused('EOPNOTSUPP'))
+    memory.close()
   })
 
   it('replaces no pages but those of a buffer of its length that begins with a page', () => {
