@@ -25,6 +25,7 @@ const BASE = 0x1_0000_0000
 const BATCH = 1024
 const COPY = 65_536
 const ROUNDS = 11
+const KOFFI = 'koffi, fabs()'
 /** Calls of one iteration, so that the clock is read seldom. */
 const CALLS = 1000
 
@@ -34,6 +35,7 @@ class Mover extends PciModel {
   }
 }
 
+type Work = [name: string, operations: number, run: () => void]
 type Echo = (value: number) => number
 
 /** The native call that does nothing but take and return a number. */
@@ -43,6 +45,18 @@ function bareCall(): Echo {
   if (file === undefined) throw new Error('there is no addon in native/')
   const { debugEcho } = createRequire(import.meta.url)(new URL(file, folder).pathname) as { debugEcho: Echo }
   return debugEcho
+}
+
+/** The same through the foreign function interface of koffi, which calls a function of the C library; undefined: not installed. */
+function koffiCall(): Echo | undefined {
+  try {
+    const koffi = createRequire(new URL('../../bench/peers/package.json', import.meta.url))('koffi') as {
+      load(library: string): { func(prototype: string): Echo }
+    }
+    return koffi.load('libm.so.6').func('double fabs(double)')
+  } catch {
+    return undefined
+  }
 }
 
 /** Measures P9. */
@@ -70,14 +84,17 @@ export async function crossing(quick: boolean): Promise<Goal> {
 
 async function measure(dma: DmaAccess, quick: boolean): Promise<Goal> {
   const echo = bareCall()
+  const koffi = koffiCall()
   const iovas = BigUint64Array.from({ length: BATCH }, (_, at) => BigInt(BASE + ((at * 7919) % PAGES) * PAGE + 8))
   const hosts = new BigUint64Array(BATCH)
   const into = new Uint8Array(COPY)
   const one = BASE + 0x1234_5678
-  const work: [name: string, operations: number, run: () => void][] = [
+  const peers: Work[] = koffi === undefined ? [] : [[KOFFI, CALLS, () => repeat(() => koffi(one))]]
+  const work: Work[] = [
     // The same number, since it costs what numbers beyond 31 bits cost: V8 keeps them in memory.
     ['bare native call', CALLS, () => repeat(() => echo(one))],
     ['bare native call, small number', CALLS, () => repeat(() => echo(one & 0xffff))],
+    ...peers,
     ['vfio, translate', CALLS, () => repeat(() => dma.translate(one, 'read'))],
     ['vfio, translate a batch', BATCH * 10, () => repeat(() => dma.translateBatch(iovas, 'read', hosts), 10)],
     ['vfio, copy 64 KiB', 10, () => repeat(() => dma.read(BASE, into), 10)],
@@ -134,6 +151,7 @@ function figures(samples: ReadonlyMap<string, number[]>, rust: { element: number
         ['vfio, translate', of('vfio, translate')],
         ['bare native call', of('bare native call')],
         ['the same with a small number', of('bare native call, small number')],
+        ...(of(KOFFI).length > 0 ? ([[KOFFI, of(KOFFI)]] as [string, number[]][]) : []),
       ]),
       contest('one of a batch of 1,024', [
         ['vfio, translate a batch', of('vfio, translate a batch')],
@@ -144,7 +162,14 @@ function figures(samples: ReadonlyMap<string, number[]>, rust: { element: number
         ['copy in Rust', rust.copy],
       ]),
     ],
-    notes: ['wall time: tinybench measures no other; the Rust side is another process'],
+    notes: [
+      'wall time: tinybench measures no other; the Rust side is another process',
+      ...(of(KOFFI).length > 0
+        ? [
+            `koffi, one call of a C function: ${ratios(KOFFI, 'vfio, translate').toFixed(1)} times as long as one translate`,
+          ]
+        : ['left out: koffi is not installed']),
+    ],
   }
 }
 

@@ -6,9 +6,15 @@
  */
 import { join } from 'node:path'
 import { build } from './build.mjs'
-import { fail, node, root, run } from './command.mjs'
+import { fail, node, npm, root, run, say } from './command.mjs'
+import { installed } from './install.mjs'
 
 build()
+const peers = join(root, 'bench', 'peers')
+if (!installed(peers)) {
+  say('Installing peers (npm ci in bench/peers/) …')
+  if (npm(['ci', '--prefix', peers, '--no-audit', '--no-fund', '--loglevel', 'error']) !== 0) say('left out: koffi')
+}
 const target = join(root, 'target', 'bench')
 const manifest = join(root, 'bench', 'rust', 'Cargo.toml')
 if (
