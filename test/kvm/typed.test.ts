@@ -13,7 +13,12 @@ import {
   type Kvm,
   openKvm,
   SoftwareHost,
+  VFIO_TYPE1v2_IOMMU,
+  VfioError,
+  type BusDevice,
+  type BusDriverOps,
 } from 'vfio'
+import { vfioDeviceBindIommufd } from 'vfio/uapi'
 import { describe, expect, it } from 'vitest'
 import { outcome } from '../outcome.ts'
 
@@ -142,6 +147,56 @@ describe('the VFIO device of a simulated machine', () => {
     expect(outcome(() => other.open('/dev/vfio/0'))).toBe('EBUSY')
     device.close()
     other.open('/dev/vfio/0').close()
+  })
+
+  it('is told of before a device is opened whose driver needs to know the machine', () => {
+    using host = new SoftwareHost()
+    const seen: (object | undefined)[] = []
+    const driver: BusDriverOps<BusDevice> = {
+      name: 'needs-kvm',
+      openDevice: (_device, _dma, machine) => {
+        if (machine === undefined) throw new VfioError('ENODEV', 'open', { reason: 'no virtual machine' })
+        seen.push(machine)
+      },
+    }
+    const device = host.vfio.allocBusDevice('needy', driver, { parent: host.addDevice('needy') })
+    host.vfio.registerGroupDev(device)
+    using process = host.process()
+    const kvm = process.openKvm()
+    using machine = kvm.createMachine()
+    using vfio = machine.createVfioDevice()
+    const fdOf = (fd: number) => new Uint8Array(Int32Array.of(fd).buffer)
+
+    const container = process.open('/dev/vfio/vfio')
+    const group = process.open('/dev/vfio/0')
+    group.ioctl('VFIO_GROUP_SET_CONTAINER', fdOf(container.fd))
+    container.ioctl('VFIO_SET_IOMMU', VFIO_TYPE1v2_IOMMU)
+    expect(outcome(() => group.ioctl('VFIO_GROUP_GET_DEVICE_FD', 'needy'))).toBe('ENODEV')
+    vfio.add(group)
+    const user = process.file(group.ioctl('VFIO_GROUP_GET_DEVICE_FD', 'needy'))
+    expect(device.machine).toBe(seen[0])
+    vfio.delete(group)
+    expect(device.machine).toBe(seen[0]) // who has it open keeps it
+    user.close()
+    expect(device.machine).toBeUndefined()
+    expect(outcome(() => group.ioctl('VFIO_GROUP_GET_DEVICE_FD', 'needy'))).toBe('ENODEV')
+    group.close()
+
+    const iommufd = process.open('/dev/iommu')
+    const cdev = process.open('/dev/vfio/devices/vfio0')
+    const bind = () => {
+      const bytes = vfioDeviceBindIommufd.bytes({ argsz: vfioDeviceBindIommufd.size, iommufd: iommufd.fd })
+      cdev.ioctl('VFIO_DEVICE_BIND_IOMMUFD', bytes)
+    }
+    expect(outcome(bind)).toBe('ENODEV')
+    vfio.add(cdev)
+    bind()
+    expect(seen).toHaveLength(2)
+    expect(seen[0]).toBe(seen[1])
+    cdev.close()
+    expect(device.machine).toBeDefined() // the machine's VFIO device holds the file
+    vfio.close()
+    expect(device.machine).toBeUndefined()
   })
 
   it('takes no junk', () => {

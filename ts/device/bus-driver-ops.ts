@@ -56,8 +56,12 @@ export interface BusDriverOps<D> extends DeviceFileOps<D> {
   attachIoas?(device: D, ptId: number): void
   /** It was detached. */
   detachIoas?(device: D): void
-  /** Runs at the first open of a user session; `dma` is what the device sees of memory. @throws {VfioError} refuses the open */
-  openDevice?(device: D, dma: DmaAccess | undefined): void
+  /**
+   * Runs at the first open of a user session; `dma` is what the device sees of memory, `machine` stands for the virtual machine that
+   * uses it, if KVM was told before.
+   * @throws {VfioError} refuses the open
+   */
+  openDevice?(device: D, dma: DmaAccess | undefined, machine?: object): void
   /** Runs at the last close. */
   closeDevice?(device: D): void
   /** The device is going away: ask the user to let go, for the `count`th time. */

@@ -43,7 +43,7 @@ export function byteOps<D>(device: D, driver: BusDriverOps<D>): VfioDeviceOps {
     unbindIommufd: () => driver.unbindIommufd?.(device),
     attachIoas: (ptId) => driver.attachIoas?.(device, ptId),
     detachIoas: () => driver.detachIoas?.(device),
-    openDevice: (dma) => driver.openDevice?.(device, dma),
+    openDevice: (dma, machine) => driver.openDevice?.(device, dma, machine),
     closeDevice: () => driver.closeDevice?.(device),
     request: (count) => driver.request?.(device, count),
     getInfo: () => deviceInfo(ioctl),

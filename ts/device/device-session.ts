@@ -26,6 +26,8 @@ export class DeviceSession implements DeviceUser {
   onRequest: ((count: number) => void) | undefined
   /** Runs once, when the session has closed. */
   onClose: (() => void) | undefined
+  /** The virtual machine that this open was given to (`KVM_DEV_VFIO_FILE_ADD`), before it is bound. */
+  machine: object | undefined
   #access: DeviceAccess | undefined
   #closed = false
 

@@ -324,8 +324,12 @@ export interface VfioDeviceOps {
   attachIoas?(ptId: number): void
   /** The device was detached on its user's demand. */
   detachIoas?(): void
-  /** Runs at the first open. @throws {VfioError} refuses the open */
-  openDevice?(dma: DmaAccess | undefined): void
+  /**
+   * Runs at the first open. `machine` stands for the virtual machine that uses the device, if KVM was told of the group or of the
+   * device's own file before; drivers that cannot do without refuse.
+   * @throws {VfioError} refuses the open
+   */
+  openDevice?(dma: DmaAccess | undefined, machine?: object): void
   /** Runs at the last close. */
   closeDevice?(): void
   /** `VFIO_DEVICE_GET_INFO`. */

@@ -10,6 +10,8 @@ import type { DmaAccess, VfioDeviceOps } from './ops.ts'
 /** What stands between a device and its IOMMU: the group path, or a character device bound to an iommufd. */
 export interface DeviceAccess {
   readonly kind: 'group' | 'cdev'
+  /** The virtual machine that the group was given to, where KVM was told of it. */
+  readonly machine?: object | undefined
   /** The device is opened for the first time: attaches it and gives its view of memory (none: no IOMMU). @throws {VfioError} */
   openDevice(device: VfioDevice): DmaAccess | undefined
   /** The last user has closed it. */
@@ -18,6 +20,8 @@ export interface DeviceAccess {
 
 /** One open of a device, as the device knows it. */
 export interface DeviceUser {
+  /** The virtual machine that this open was given to, where KVM was told of it. */
+  readonly machine?: object | undefined
   /** The device is going away: please close, for the `count`th time. */
   requested(count: number): void
 }
@@ -43,6 +47,7 @@ export class VfioDevice {
   readonly #users = new Set<DeviceUser>()
   #access: DeviceAccess | undefined
   #dma: DmaAccess | undefined
+  #machine: object | undefined
   #opening = false
   #index: number | undefined
   #leaving: { finished: () => void; requests: number; timer: NodeJS.Timeout | undefined } | undefined
@@ -71,6 +76,11 @@ export class VfioDevice {
   /** What the device sees of memory while it is open. */
   get dma(): DmaAccess | undefined {
     return this.#dma
+  }
+
+  /** The virtual machine that uses the device while it is open, where KVM was told before it was opened (`vdev->kvm`). */
+  get machine(): object | undefined {
+    return this.#machine
   }
 
   /** How many sessions have it open. */
@@ -106,7 +116,7 @@ export class VfioDevice {
     if (this.#users.size > 0 && access.kind !== 'group') {
       throw new VfioError('EINVAL', 'open', { reason: `${this.name} is open already` })
     }
-    if (this.#users.size === 0) this.#firstOpen(access)
+    if (this.#users.size === 0) this.#firstOpen(access, access.machine ?? user.machine)
     this.#users.add(user)
     if (this.#leaving !== undefined) this.#request()
   }
@@ -122,6 +132,7 @@ export class VfioDevice {
       warnOfModel(error) // nothing keeps a device open
     }
     this.#dma = undefined
+    this.#machine = undefined
     access?.closeDevice(this)
     if (this.#leaving !== undefined && this.#users.size === 0) this.#left()
   }
@@ -138,15 +149,17 @@ export class VfioDevice {
     }
   }
 
-  #firstOpen(access: DeviceAccess): void {
+  #firstOpen(access: DeviceAccess, machine: object | undefined): void {
     this.#opening = true
     try {
       const dma = access.openDevice(this)
       try {
         this.#dma = dma
-        this.ops.openDevice?.(dma)
+        this.#machine = machine
+        this.ops.openDevice?.(dma, machine)
       } catch (error) {
         this.#dma = undefined
+        this.#machine = undefined
         access.closeDevice(this)
         throw error
       }

@@ -86,6 +86,10 @@ export class DeviceFile implements OpenFile {
     return this.session.mmap(place.region, place.offset, pages, { read, write, shared })
   }
 
+  setMachine(machine: object | undefined): void {
+    this.session.machine = machine
+  }
+
   release(): void {
     this.session.close()
   }

@@ -37,6 +37,10 @@ export class GroupFile implements OpenFile {
     }
   }
 
+  setMachine(machine: object | undefined): void {
+    this.groupSession.group.machine = machine
+  }
+
   release(): void {
     this.groupSession.release()
   }

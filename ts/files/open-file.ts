@@ -45,6 +45,8 @@ export interface OpenFile {
    * @internal
    */
   readonly groupSession?: GroupSession
+  /** A virtual machine uses the file from now on, or none any more (`KVM_DEV_VFIO_FILE_ADD`). */
+  setMachine?(machine: object | undefined): void
   /** The event counter, for requests that take eventfds. */
   event?(): EventTarget64
   /** Answers a request; absent: ENOTTY. Returns the ioctl's value. @throws {VfioError} */

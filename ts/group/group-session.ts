@@ -54,6 +54,7 @@ export class GroupSession implements GroupUser {
     group.requireContainer()
     const access: DeviceAccess = {
       kind: 'group',
+      machine: group.machine,
       openDevice: () => group.attachDevice(task, device),
       closeDevice: () => group.detachDevice(device),
     }

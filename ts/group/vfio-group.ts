@@ -38,6 +38,8 @@ export interface GroupUser {
 /** A group of devices that VFIO drivers hold. */
 export class VfioGroup {
   readonly iommuGroup: IommuGroup
+  /** The virtual machine that the group was given to (`KVM_DEV_VFIO_FILE_ADD`). */
+  machine: object | undefined
   readonly #devices = new Set<VfioDevice>()
   #drivers = 0
   #user: GroupUser | undefined

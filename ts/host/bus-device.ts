@@ -67,6 +67,11 @@ export class BusDevice<D = undefined> {
     return this.#vfio?.dma
   }
 
+  /** The virtual machine that uses it while it is open, if KVM was told before it was opened (`vdev->kvm`). */
+  get machine(): object | undefined {
+    return this.#vfio?.machine
+  }
+
   /** @internal */
   made(vfio: VfioDevice): void {
     this.#vfio = vfio

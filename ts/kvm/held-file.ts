@@ -4,7 +4,11 @@ import type { Task } from '../device/task.ts'
 /** An open file, held. */
 export interface HeldFile {
   /** The file itself: the same one is the same object. */
-  readonly file: { readonly kind: string }
+  readonly file: {
+    readonly kind: string
+    /** A virtual machine uses it from now on, or none any more. */
+    setMachine?(machine: object | undefined): void
+  }
   /** Lets it go; the last holder closes it. */
   release(): void
 }

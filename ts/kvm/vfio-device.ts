@@ -14,11 +14,13 @@ export class KvmVfioDevice {
   /** Gives groups TCE tables, where the machine can. */
   readonly setSpaprTce: SpaprTceAttacher | undefined
   readonly #files = new Map<HeldFile['file'], HeldFile>()
+  readonly #machine: object
   readonly #gone: () => void
   #closed = false
 
-  /** `gone` runs when it is closed. */
-  constructor(setSpaprTce: SpaprTceAttacher | undefined, gone: () => void) {
+  /** `machine` is told to the files that it uses; `gone` runs when it is closed. */
+  constructor(machine: object, setSpaprTce: SpaprTceAttacher | undefined, gone: () => void) {
+    this.#machine = machine
     this.setSpaprTce = setSpaprTce
     this.#gone = gone
   }
@@ -42,6 +44,7 @@ export class KvmVfioDevice {
     const known = this.#files.has(file)
     if (!known && VFIO_FILES.has(file.kind)) {
       this.#files.set(file, held)
+      file.setMachine?.(this.#machine)
       return
     }
     held.release()
@@ -54,6 +57,7 @@ export class KvmVfioDevice {
     const held = this.#files.get(file)
     if (held === undefined) throw new VfioError('ENOENT', OPERATION, { reason: 'the file was not added' })
     this.#files.delete(file)
+    file.setMachine?.(undefined)
     held.release()
   }
 
@@ -64,6 +68,9 @@ export class KvmVfioDevice {
     const files = [...this.#files.values()]
     this.#files.clear()
     this.#gone()
-    for (const held of files) held.release()
+    for (const held of files) {
+      held.file.setMachine?.(undefined)
+      held.release()
+    }
   }
 }

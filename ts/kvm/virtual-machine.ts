@@ -37,7 +37,7 @@ export class VirtualMachine {
         remedy: 'use that one, or close it',
       })
     }
-    this.#vfio = new KvmVfioDevice(this.#options.setSpaprTce, () => {
+    this.#vfio = new KvmVfioDevice(this, this.#options.setSpaprTce, () => {
       this.#vfio = undefined
     })
     return this.#vfio
