@@ -5,15 +5,19 @@ import { syscall } from '../native/syscall.ts'
 import { compatible, type IommuHardware } from './hardware.ts'
 import { HwptPaging } from './hwpt.ts'
 import { IoasObject } from './ioas.ts'
+import { HwptNested } from './nested-hwpt.ts'
 import { IommufdObject, type ObjectTable } from './object.ts'
 
 const OPERATION = 'VFIO_DEVICE_ATTACH_IOMMUFD_PT'
+
+/** A page table that devices can be attached to. */
+type AnyHwpt = HwptPaging | HwptNested
 
 /** Devices that the IOMMU cannot tell apart: they are attached to one page table. */
 export class AttachGroup {
   /** Devices that are attached. */
   readonly devices = new Set<IommufdDevice>()
-  hwpt: HwptPaging | undefined
+  hwpt: AnyHwpt | undefined
 }
 
 /** A device whose DMA the iommufd decides about. */
@@ -33,7 +37,7 @@ export class IommufdDevice extends IommufdObject {
   }
 
   /** The page table that it is attached to. */
-  get hwpt(): HwptPaging | undefined {
+  get hwpt(): AnyHwpt | undefined {
     return this.#group.devices.has(this) ? this.#group.hwpt : undefined
   }
 
@@ -66,9 +70,9 @@ export class IommufdDevice extends IommufdObject {
     this.detach()
   }
 
-  #changeTo(ptId: number, change: (hwpt: HwptPaging) => HwptPaging | undefined): number {
+  #changeTo(ptId: number, change: (hwpt: AnyHwpt) => AnyHwpt | undefined): number {
     const target = this.#objects.get(ptId, OPERATION)
-    if (target instanceof HwptPaging) {
+    if (target instanceof HwptPaging || target instanceof HwptNested) {
       const old = change(target)
       if (old !== undefined) this.#put(old)
       return target.id
@@ -84,8 +88,8 @@ export class IommufdDevice extends IommufdObject {
   /** Uses an automatic page table of the address space that suits the device, or makes one. */
   #automatic(
     ioas: IoasObject,
-    change: (hwpt: HwptPaging) => HwptPaging | undefined,
-  ): { hwpt: HwptPaging; old: HwptPaging | undefined } {
+    change: (hwpt: AnyHwpt) => AnyHwpt | undefined,
+  ): { hwpt: AnyHwpt; old: AnyHwpt | undefined } {
     for (const hwpt of ioas.hwpts) {
       if (!(hwpt instanceof HwptPaging) || !hwpt.auto) continue
       try {
@@ -112,7 +116,7 @@ export class IommufdDevice extends IommufdObject {
     }
   }
 
-  #attachTo(hwpt: HwptPaging): undefined {
+  #attachTo(hwpt: AnyHwpt): undefined {
     const group = this.#group
     if (group.hwpt !== undefined && group.hwpt !== hwpt) {
       throw new VfioError('EINVAL', OPERATION, { reason: 'another device of the group is attached elsewhere' })
@@ -123,10 +127,10 @@ export class IommufdDevice extends IommufdObject {
     group.hwpt = hwpt
     group.devices.add(this)
     hwpt.hold()
-    this.#port?.attachDomain(hwpt.native, hwpt.ioas.native)
+    if (this.#port !== undefined) hwpt.lead(this.#port)
   }
 
-  #moveTo(hwpt: HwptPaging): HwptPaging | undefined {
+  #moveTo(hwpt: AnyHwpt): AnyHwpt | undefined {
     const group = this.#group
     const old = this.hwpt
     if (old === undefined) throw new VfioError('EINVAL', OPERATION, { reason: 'it is not attached' })
@@ -145,10 +149,10 @@ export class IommufdDevice extends IommufdObject {
       }
     }
     group.hwpt = hwpt
-    let last: HwptPaging | undefined
+    let last: AnyHwpt | undefined
     for (const device of group.devices) {
       hwpt.hold()
-      device.#port?.attachDomain(hwpt.native, hwpt.ioas.native)
+      if (device.#port !== undefined) hwpt.lead(device.#port)
       if (old.ioas !== hwpt.ioas) old.ioas.native.unreserve(device.id)
       if (last !== undefined) old.release()
       last = old
@@ -156,14 +160,14 @@ export class IommufdDevice extends IommufdObject {
     return last
   }
 
-  #checkFits(hwpt: HwptPaging): void {
+  #checkFits(hwpt: AnyHwpt): void {
     const dirty = !hwpt.tracksDirty || (this.hardware.capabilities & 1n) !== 0n
     if (compatible(hwpt.hardware, this.hardware) && dirty) return
     throw new VfioError('EINVAL', OPERATION, { reason: 'the page table is for another kind of IOMMU' })
   }
 
   /** Keeps mappings away from where the device cannot reach; tells whether there is such a place. */
-  #reserve(hwpt: HwptPaging): boolean {
+  #reserve(hwpt: AnyHwpt): boolean {
     const { reserved } = this.hardware
     if (reserved.length === 0) return false
     syscall(OPERATION, () => hwpt.ioas.native.reserve(reserved, this.id))
@@ -171,7 +175,7 @@ export class IommufdDevice extends IommufdObject {
   }
 
   /** One device less uses a page table. */
-  #put(hwpt: HwptPaging): void {
+  #put(hwpt: AnyHwpt): void {
     hwpt.release()
     if (!hwpt.auto || hwpt.users > 0) return
     this.#objects.remove(hwpt)

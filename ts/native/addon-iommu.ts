@@ -194,6 +194,8 @@ export type NativeFaultReason =
   | 'not-attached'
   | 'would-block'
   | 'out-of-memory'
+  | 'unbacked'
+  | 'broken-table'
 
 /** A refused DMA. */
 export interface NativeFault {

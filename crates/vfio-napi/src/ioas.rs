@@ -4,6 +4,7 @@
 
 mod access;
 mod domain;
+mod nested;
 mod port;
 
 use std::panic::RefUnwindSafe;
