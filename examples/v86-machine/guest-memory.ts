@@ -1,5 +1,5 @@
 /** RAM of a v86 machine as memory for DMA. */
-import { HostMemory, type Container } from 'vfio'
+import { HostMemory, isErrno, type Container } from 'vfio'
 import type { Cpu } from './v86-inside.ts'
 
 /** The PC's hole for video memory and firmware, which devices do not reach. */
@@ -53,9 +53,14 @@ export class GuestMemory {
 
   /** Takes RAM away from the devices (idempotent). */
   close(): void {
-    this.#container.dirty.stop()
-    for (const [iova, end] of this.#ranges()) this.#container.unmapDma({ iova, length: end - iova })
-    this.#memory.close()
+    try {
+      this.#container.dirty.stop()
+      for (const [iova, end] of this.#ranges()) this.#container.unmapDma({ iova, length: end - iova })
+    } catch (error) {
+      if (!isErrno(error)) throw error // a container that was closed has no mappings any more
+    } finally {
+      this.#memory.close()
+    }
   }
 
   #ranges(): [start: number, end: number][] {

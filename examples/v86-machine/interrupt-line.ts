@@ -33,12 +33,19 @@ export class InterruptLine {
 
   /** Looks whether the device still asks, after something was done to it. */
   recheck(): void {
-    if (!this.#high || this.#irq === undefined || this.#vectors === undefined) return
-    this.#irq.unmask()
-    if (this.#vectors.vector(0).read() !== undefined) return
+    if (!this.#high || this.#stillAsks()) return
     this.#high = false
     this.#cpu.devices.pci.lower_irq(this.#id)
     this.#settle()
+  }
+
+  #stillAsks(): boolean {
+    try {
+      this.#irq?.unmask()
+      return this.#vectors?.vector(0).read() !== undefined
+    } catch {
+      return false // the device was closed
+    }
   }
 
   /** Gives the interrupt up (idempotent). */

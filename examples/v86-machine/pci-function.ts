@@ -150,7 +150,7 @@ export class PciFunction {
   }
 
   #dmaDone(): void {
-    if ((this.#command & BUS_MASTER) !== 0) this.#around.dmaDone()
+    if ((this.#command & BUS_MASTER) !== 0) this.#try(() => this.#around.dmaDone(), undefined)
   }
 
   #load(region: Region, offset: number, width: Width): number {

@@ -299,6 +299,15 @@ describe('interrupts', () => {
     expect(controller('master')[HIGH]! & CASCADE).toBe(0)
   })
 
+  it('fall when the device is closed', async () => {
+    prepare()
+    store(MEMORY_BASE + RAISE, 1)
+    expect(await until(asserted)).toBe(true)
+    devices.edu.close()
+    expect(load(MEMORY_BASE)).toBe(ALL_ONES)
+    expect(asserted()).toBe(false)
+  })
+
   it('are silent while configuration space turns them off', async () => {
     prepare()
     store(MEMORY_BASE + RAISE, 1)
@@ -327,6 +336,17 @@ describe('the bus', () => {
     bus.reset()
     expect(refused.length).toBeGreaterThan(3)
     expect(refused[0]).toMatchObject({ code: 'EBADF' })
+  })
+
+  it('survives that everything behind it was closed', async () => {
+    enable()
+    store(MEMORY_BASE + 0x60, 1)
+    devices[Symbol.dispose]()
+    copy(2 * MIB, 3 * MIB, 64)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(load(MEMORY_BASE)).toBe(ALL_ONES)
+    expect(() => bus.close()).not.toThrow()
+    expect(refused.length).toBeGreaterThan(0)
   })
 
   it('gives everything back', () => {
