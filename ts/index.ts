@@ -105,9 +105,7 @@ export type {
 } from './native/addon.ts'
 
 export { Ioas, type IoasCopy, type IoasMapping, type UsableRange } from './iommufd/address-space.ts'
-export { CdevDevice, type HardwareInfo, type HwptOptions, type NestedHwptOptions } from './iommufd/cdev-device.ts'
-export { NestedHwpt } from './iommufd/nested-page-table.ts'
-export { SOFTWARE_IOMMU_TYPE } from './iommufd/software-iommu.ts'
+export { CdevDevice } from './iommufd/cdev-device.ts'
 export { Iommufd } from './iommufd/iommufd.ts'
 export { Hwpt, type WrittenQuery } from './iommufd/page-table.ts'
 

@@ -48,11 +48,6 @@ import { showVfioNodes } from './vfio-nodes.ts'
 
 /** The simulated IOMMU. */
 export interface IommuOptions {
-  /**
-   * What it presents itself as: `'vtd'`, an Intel VT-d in legacy mode (default); `'software'`, an IOMMU of its own kind that nests
-   * page tables of guests and tells which pages devices have written ({@link SOFTWARE_IOMMU_TYPE}).
-   */
-  model?: 'vtd' | 'software'
   /** Bitmap of page sizes; default 4 KiB, 2 MiB and 1 GiB (0x40201000). */
   pgsizes?: U64
   /** Width of a DMA address in bits, 12 to 64; default 48. */
@@ -388,7 +383,6 @@ function geometryOf(options: IommuOptions) {
   const pgsizes = u64(options.pgsizes ?? PGSIZES, 'pgsizes')
   if (pgsizes === 0n) throw outOfRange('pgsizes', 'not zero', pgsizes)
   const cacheCoherency = flag(options.cacheCoherency, 'cacheCoherency', false)
-  const model = oneOf(options.model ?? 'vtd', ['vtd', 'software'] as const, 'model')
   const reserved = list(options.reserved ?? [MSI_WINDOW], 'reserved').map((region) => {
     const { start, last, kind } = record(region, 'reserved[]')
     return {
@@ -398,7 +392,7 @@ function geometryOf(options: IommuOptions) {
     }
   })
   return {
-    geometry: { pgsizes, apertureStart: 0n, apertureLast: (1n << BigInt(width)) - 1n, cacheCoherency, model },
+    geometry: { pgsizes, apertureStart: 0n, apertureLast: (1n << BigInt(width)) - 1n, cacheCoherency },
     reserved,
   }
 }

@@ -5,19 +5,15 @@ import { syscall } from '../native/syscall.ts'
 import { compatible, type IommuHardware } from './hardware.ts'
 import { HwptPaging } from './hwpt.ts'
 import { IoasObject } from './ioas.ts'
-import { HwptNested } from './nested-hwpt.ts'
 import { IommufdObject, type ObjectTable } from './object.ts'
 
 const OPERATION = 'VFIO_DEVICE_ATTACH_IOMMUFD_PT'
-
-/** A page table that devices can be attached to. */
-type AnyHwpt = HwptPaging | HwptNested
 
 /** Devices that the IOMMU cannot tell apart: they are attached to one page table. */
 export class AttachGroup {
   /** Devices that are attached. */
   readonly devices = new Set<IommufdDevice>()
-  hwpt: AnyHwpt | undefined
+  hwpt: HwptPaging | undefined
 }
 
 /** A device whose DMA the iommufd decides about. */
@@ -37,7 +33,7 @@ export class IommufdDevice extends IommufdObject {
   }
 
   /** The page table that it is attached to. */
-  get hwpt(): AnyHwpt | undefined {
+  get hwpt(): HwptPaging | undefined {
     return this.#group.devices.has(this) ? this.#group.hwpt : undefined
   }
 
@@ -70,9 +66,9 @@ export class IommufdDevice extends IommufdObject {
     this.detach()
   }
 
-  #changeTo(ptId: number, change: (hwpt: AnyHwpt) => AnyHwpt | undefined): number {
+  #changeTo(ptId: number, change: (hwpt: HwptPaging) => HwptPaging | undefined): number {
     const target = this.#objects.get(ptId, OPERATION)
-    if (target instanceof HwptPaging || target instanceof HwptNested) {
+    if (target instanceof HwptPaging) {
       const old = change(target)
       if (old !== undefined) this.#put(old)
       return target.id
@@ -88,8 +84,8 @@ export class IommufdDevice extends IommufdObject {
   /** Uses an automatic page table of the address space that suits the device, or makes one. */
   #automatic(
     ioas: IoasObject,
-    change: (hwpt: AnyHwpt) => AnyHwpt | undefined,
-  ): { hwpt: AnyHwpt; old: AnyHwpt | undefined } {
+    change: (hwpt: HwptPaging) => HwptPaging | undefined,
+  ): { hwpt: HwptPaging; old: HwptPaging | undefined } {
     for (const hwpt of ioas.hwpts) {
       if (!(hwpt instanceof HwptPaging) || !hwpt.auto) continue
       try {
@@ -116,7 +112,7 @@ export class IommufdDevice extends IommufdObject {
     }
   }
 
-  #attachTo(hwpt: AnyHwpt): undefined {
+  #attachTo(hwpt: HwptPaging): undefined {
     const group = this.#group
     if (group.hwpt !== undefined && group.hwpt !== hwpt) {
       throw new VfioError('EINVAL', OPERATION, { reason: 'another device of the group is attached elsewhere' })
@@ -127,10 +123,10 @@ export class IommufdDevice extends IommufdObject {
     group.hwpt = hwpt
     group.devices.add(this)
     hwpt.hold()
-    if (this.#port !== undefined) hwpt.lead(this.#port)
+    this.#port?.attachDomain(hwpt.native, hwpt.ioas.native)
   }
 
-  #moveTo(hwpt: AnyHwpt): AnyHwpt | undefined {
+  #moveTo(hwpt: HwptPaging): HwptPaging | undefined {
     const group = this.#group
     const old = this.hwpt
     if (old === undefined) throw new VfioError('EINVAL', OPERATION, { reason: 'it is not attached' })
@@ -149,10 +145,10 @@ export class IommufdDevice extends IommufdObject {
       }
     }
     group.hwpt = hwpt
-    let last: AnyHwpt | undefined
+    let last: HwptPaging | undefined
     for (const device of group.devices) {
       hwpt.hold()
-      if (device.#port !== undefined) hwpt.lead(device.#port)
+      device.#port?.attachDomain(hwpt.native, hwpt.ioas.native)
       if (old.ioas !== hwpt.ioas) old.ioas.native.unreserve(device.id)
       if (last !== undefined) old.release()
       last = old
@@ -160,14 +156,14 @@ export class IommufdDevice extends IommufdObject {
     return last
   }
 
-  #checkFits(hwpt: AnyHwpt): void {
+  #checkFits(hwpt: HwptPaging): void {
     const dirty = !hwpt.tracksDirty || (this.hardware.capabilities & 1n) !== 0n
     if (compatible(hwpt.hardware, this.hardware) && dirty) return
     throw new VfioError('EINVAL', OPERATION, { reason: 'the page table is for another kind of IOMMU' })
   }
 
   /** Keeps mappings away from where the device cannot reach; tells whether there is such a place. */
-  #reserve(hwpt: AnyHwpt): boolean {
+  #reserve(hwpt: HwptPaging): boolean {
     const { reserved } = this.hardware
     if (reserved.length === 0) return false
     syscall(OPERATION, () => hwpt.ioas.native.reserve(reserved, this.id))
@@ -175,7 +171,7 @@ export class IommufdDevice extends IommufdObject {
   }
 
   /** One device less uses a page table. */
-  #put(hwpt: AnyHwpt): void {
+  #put(hwpt: HwptPaging): void {
     hwpt.release()
     if (!hwpt.auto || hwpt.users > 0) return
     this.#objects.remove(hwpt)

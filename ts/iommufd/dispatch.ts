@@ -17,10 +17,9 @@ import {
   ioasNoiommuGetPa,
   ioasUnmap,
 } from './ioas-commands.ts'
-import { hwptInvalidate } from './invalidation.ts'
 import { destroy, option, vfioIoas } from './object-commands.ts'
 import { testCommand } from './test-command.ts'
-import { hwQueueAlloc, vdeviceAlloc, veventqAlloc, viommuAlloc } from './viommu-commands.ts'
+import { hwptInvalidate, hwQueueAlloc, vdeviceAlloc, veventqAlloc, viommuAlloc } from './viommu-commands.ts'
 
 type CommandRunner = (context: IommufdContext, argument: IoctlArgument, caller: IommufdCaller) => void
 

@@ -11,7 +11,6 @@ import {
   MOCK_APERTURE_START,
   MOCK_PAGE_SIZE,
 } from '../uapi/constants.ts'
-import { SOFTWARE_IOMMU_TYPE, softwareInfo } from './software-iommu.ts'
 
 /** An IOMMU, as far as page tables and `IOMMU_GET_HW_INFO` are concerned. */
 export interface IommuHardware {
@@ -21,8 +20,6 @@ export interface IommuHardware {
   readonly reserved: readonly NativeIovaRange[]
   /** `IOMMU_HWPT_ALLOC_*` that it can do. */
   readonly flags: number
-  /** `IOMMU_HWPT_DATA_*` of the page tables of guests that it walks; absent: it nests none. */
-  readonly nestedType?: number
   /** Takes data of its own with a page table, and does nothing with it. */
   readonly takesData: boolean
   /** Enforces cache coherency. */
@@ -41,8 +38,6 @@ export interface MachineIommu {
   apertureStart: bigint
   apertureLast: bigint
   cacheCoherency: boolean
-  /** `vtd`: an Intel VT-d in legacy mode; `software`: one that nests page tables and tracks dirty pages. */
-  model: 'vtd' | 'software'
 }
 
 /** Size of `struct iommu_hw_info_vtd`: flags, reserved, capability and extended capability register. */
@@ -51,29 +46,8 @@ const VTD_INFO = 24
 const VTD_DOMAINS = 6n
 const VTD_CACHING_MODE = 1n << 7n
 
-/** The IOMMU of the machine. */
+/** The IOMMU of the machine, which presents itself as an Intel VT-d in legacy mode. */
 export function machineHardware(iommu: MachineIommu, reserved: readonly NativeIovaRange[]): IommuHardware {
-  return iommu.model === 'vtd' ? vtdHardware(iommu, reserved) : softwareHardware(iommu, reserved)
-}
-
-/** An IOMMU that is nobody's but ours. */
-function softwareHardware(iommu: MachineIommu, reserved: readonly NativeIovaRange[]): IommuHardware {
-  const { pgsizes, apertureStart, apertureLast, cacheCoherency } = iommu
-  return {
-    domain: { pgsizes, apertureStart, apertureLast },
-    reserved,
-    flags: IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
-    nestedType: SOFTWARE_IOMMU_TYPE,
-    takesData: false,
-    cacheCoherency,
-    isolates: true,
-    info: { type: SOFTWARE_IOMMU_TYPE, data: softwareInfo() },
-    capabilities: IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED | IOMMU_HW_CAP_DIRTY_TRACKING,
-  }
-}
-
-/** An Intel VT-d in legacy mode. */
-function vtdHardware(iommu: MachineIommu, reserved: readonly NativeIovaRange[]): IommuHardware {
   const { pgsizes, apertureStart, apertureLast, cacheCoherency } = iommu
   const width = BigInt(apertureLast.toString(2).length)
   const large = (pgsizes >> 21n) & 1n

@@ -18,94 +18,40 @@ import { IommufdDevice } from './device.ts'
 import { FaultQueue } from './fault-queue.ts'
 import { HwptPaging } from './hwpt.ts'
 import { IoasObject } from './ioas.ts'
-import { HwptNested } from './nested-hwpt.ts'
 import type { IommufdObject } from './object.ts'
-import { NESTED_DATA_SIZE, parseNestedData } from './software-iommu.ts'
 
 /** The structures as they were at first; what came later may be missing. */
 const HWPT_ALLOC_LEAST = 24
 const HW_INFO_LEAST = 32
 
 /** `IOMMU_HWPT_ALLOC`. @throws {VfioError} EOPNOTSUPP, EINVAL, ENOENT, EADDRINUSE, EFAULT, ENOMEM */
-export function hwptAlloc(context: IommufdContext, argument: IoctlArgument, task: Task): void {
+export function hwptAlloc(context: IommufdContext, argument: IoctlArgument): void {
   const operation = 'IOMMU_HWPT_ALLOC'
   const command = takeCommand(argument, iommuHwptAlloc, operation, HWPT_ALLOC_LEAST)
-  const { flags, devId, ptId, __reserved, dataType, dataLen, dataUptr, faultId } = command.value
+  const { flags, devId, ptId, __reserved, dataType, dataLen, faultId } = command.value
   requireZero(__reserved, operation)
   if ((dataType === IOMMU_HWPT_DATA_NONE) !== (dataLen === 0)) {
     throw new VfioError('EINVAL', operation, { reason: 'data goes with a kind of data' })
   }
   const device = context.objects.getOf(devId, IommufdDevice, operation)
   const parent = parentOf(context, ptId, operation)
-  if (parent instanceof HwptPaging && device.hardware.nestedType !== undefined) {
-    const data = { type: dataType, length: dataLen, address: dataUptr }
-    const nested = nestedOn(parent, device, flags, data, task)
-    context.objects.add(nested)
-    return respondOrUndo(context, nested, () => command.respond({ outHwptId: nested.id }))
-  }
   if (!(parent instanceof IoasObject)) throw refuseParent(parent, flags, dataLen, operation)
   if (dataLen > 0 && !device.hardware.takesData) {
     throw new VfioError('EOPNOTSUPP', operation, { reason: 'the hardware takes no data with a page table' })
   }
   const hwpt = new HwptPaging(parent, device.hardware, flags, false)
   hwpt.enter()
-  respondOrUndo(context, hwpt, () => {
+  try {
     if ((flags & IOMMU_HWPT_FAULT_ID_VALID) !== 0) {
       hwpt.reportTo(context.objects.getOf(faultId, FaultQueue, operation))
     }
     context.objects.add(hwpt)
     command.respond({ outHwptId: hwpt.id })
-  })
-}
-
-/** Tells of a new object; where that fails it is gone again. */
-function respondOrUndo(context: IommufdContext, object: IommufdObject, respond: () => void): void {
-  try {
-    respond()
   } catch (error) {
-    context.objects.remove(object)
-    object.destroy()
+    context.objects.remove(hwpt)
+    hwpt.destroy()
     throw error
   }
-}
-
-/**
- * Makes a guest's page table on top of another.
- * @throws {VfioError} EOPNOTSUPP flags, or another kind of data; EINVAL no parent, or the data is wrong; E2BIG, EFAULT
- */
-function nestedOn(
-  parent: HwptPaging,
-  device: IommufdDevice,
-  flags: number,
-  data: { type: number; length: number; address: bigint },
-  task: Task,
-): HwptNested {
-  const operation = 'IOMMU_HWPT_ALLOC'
-  if (flags !== 0 || data.length === 0) {
-    throw new VfioError('EOPNOTSUPP', operation, { reason: `a nested page table takes data and no flags` })
-  }
-  if (parent.hardware.info.type !== device.hardware.info.type) {
-    throw new VfioError('EINVAL', operation, { reason: 'the parent is for another kind of IOMMU' })
-  }
-  if (data.type !== device.hardware.nestedType) {
-    throw new VfioError('EOPNOTSUPP', operation, {
-      reason: `the IOMMU takes no data of type 0x${data.type.toString(16)}`,
-    })
-  }
-  if (data.length < NESTED_DATA_SIZE) {
-    throw new VfioError('EINVAL', operation, { reason: `its data are ${NESTED_DATA_SIZE} bytes, not ${data.length}` })
-  }
-  const bytes = new Uint8Array(NESTED_DATA_SIZE)
-  status(task.mm.read(data.address, bytes), operation, { address: data.address })
-  for (let at = NESTED_DATA_SIZE; at < data.length; at += CLEARED.byteLength) {
-    const more = new Uint8Array(Math.min(CLEARED.byteLength, data.length - at))
-    const address = BigInt.asUintN(64, data.address + BigInt(at))
-    status(task.mm.read(address, more), operation, { address })
-    if (more.some((byte) => byte !== 0)) throw new VfioError('E2BIG', operation, { reason: 'unknown data is set' })
-  }
-  const format = parseNestedData(bytes)
-  if (format === undefined) throw new VfioError('EOPNOTSUPP', operation, { reason: 'the data has unknown flags' })
-  return new HwptNested(parent, format)
 }
 
 /** `IOMMU_GET_HW_INFO`. @throws {VfioError} EOPNOTSUPP, ENOENT, EFAULT */

@@ -1,6 +1,6 @@
 /** Page tables of hardware as objects (`IOMMUFD_OBJ_HWPT_PAGING`). */
 import { VfioError } from '../errors.ts'
-import type { NativeDevicePort, NativePagingDomain } from '../native/addon.ts'
+import type { NativePagingDomain } from '../native/addon.ts'
 import { addon } from '../native/load.ts'
 import { syscall } from '../native/syscall.ts'
 import {
@@ -56,11 +56,6 @@ export class HwptPaging extends IommufdObject {
     syscall(OPERATION, () => this.ioas.native.addDomain(this.native))
     this.ioas.hwpts.add(this)
     this.ioas.hold()
-  }
-
-  /** Lets a device go through it. */
-  lead(port: NativeDevicePort): void {
-    port.attachDomain(this.native, this.ioas.native)
   }
 
   /** Reports faults to a queue, which stays as long as the page table. */

@@ -34,11 +34,6 @@ export class Hwpt {
     return this.#object.id
   }
 
-  /** @internal */
-  get object(): HwptPaging {
-    return this.#object
-  }
-
   /** Starts or stops telling which pages devices write (`IOMMU_HWPT_SET_DIRTY_TRACKING`). @throws {VfioError} EOPNOTSUPP */
   setDirtyTracking(enable: boolean): void {
     const operation = 'IOMMU_HWPT_SET_DIRTY_TRACKING'

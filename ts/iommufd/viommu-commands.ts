@@ -1,6 +1,6 @@
 /**
- * Commands on virtual IOMMUs, as far as they go without hardware that has any: what is asked is judged as always, and then
- * there is no such object.
+ * Commands on virtual IOMMUs and on nested page tables, as far as they go without hardware that has any: what is asked is
+ * judged as always, and then there is no such object.
  */
 import type { IoctlArgument } from '../device/ops.ts'
 import { VfioError } from '../errors.ts'
@@ -9,7 +9,13 @@ import {
   IOMMU_VEVENTQ_TYPE_DEFAULT,
   IOMMU_VIOMMU_TYPE_DEFAULT,
 } from '../uapi/constants.ts'
-import { iommuHwQueueAlloc, iommuVdeviceAlloc, iommuVeventqAlloc, iommuViommuAlloc } from '../uapi/structs.ts'
+import {
+  iommuHwptInvalidate,
+  iommuHwQueueAlloc,
+  iommuVdeviceAlloc,
+  iommuVeventqAlloc,
+  iommuViommuAlloc,
+} from '../uapi/structs.ts'
 import { requireZero, takeCommand } from './command.ts'
 import type { IommufdContext } from './context.ts'
 import { IommufdDevice } from './device.ts'
@@ -18,6 +24,20 @@ import { IommufdDevice } from './device.ts'
 const VIOMMU_ALLOC_LEAST = 24
 const VEVENTQ_ALLOC_LEAST = 28
 const U64_MAX = 0xffff_ffff_ffff_ffffn
+
+/** `IOMMU_HWPT_INVALIDATE`: tells how many entries were handled, also where it refuses. @throws {VfioError} EOPNOTSUPP, EINVAL, ENOENT */
+export function hwptInvalidate(context: IommufdContext, argument: IoctlArgument): void {
+  const operation = 'IOMMU_HWPT_INVALIDATE'
+  const command = takeCommand(argument, iommuHwptInvalidate, operation)
+  const { __reserved, entryNum, entryLen, dataUptr, hwptId } = command.value
+  command.respond({ entryNum: 0 })
+  requireZero(__reserved, operation)
+  if (entryNum > 0 && (dataUptr === 0n || entryLen === 0)) {
+    throw new VfioError('EINVAL', operation, { reason: 'there are entries, and no place or size of them' })
+  }
+  const object = context.objects.get(hwptId, operation)
+  throw new VfioError('EINVAL', operation, { reason: `object ${hwptId} (${object.kind}) caches nothing for its user` })
+}
 
 /** `IOMMU_VIOMMU_ALLOC`. @throws {VfioError} EOPNOTSUPP, ENOENT */
 export function viommuAlloc(context: IommufdContext, argument: IoctlArgument): void {

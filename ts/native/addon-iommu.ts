@@ -194,8 +194,6 @@ export type NativeFaultReason =
   | 'not-attached'
   | 'would-block'
   | 'out-of-memory'
-  | 'unbacked'
-  | 'broken-table'
 
 /** A refused DMA. */
 export interface NativeFault {

@@ -133,23 +133,9 @@ export interface NativeIoasAccess {
   unpin(iova: bigint, length: bigint): void
 }
 
-/** A page table in a guest's memory. */
-export interface NativeNestedTable {
-  /** Forgets what is remembered of pages of 4 KiB; 2^64-1: all. @throws EINVAL */
-  invalidate(iova: bigint, pages: bigint): void
-}
-
-/** Where a guest's page table is, and what it looks like. */
-export interface NativeNestedFormat {
-  root: bigint
-  levels: number
-  accessedDirty: boolean
-}
-
 /** A device's view of memory, whatever it is attached to. */
 export interface NativeDevicePort {
   attachDomain(domain: NativePagingDomain, ioas: NativeIoas): void
-  attachNested(table: NativeNestedTable): void
   attachAccess(access: NativeIoasAccess): void
   detach(): void
   dma(): NativeDma
@@ -159,12 +145,6 @@ export interface NativeDevicePort {
 export interface NativeIommufd {
   readonly Ioas: new () => NativeIoas
   readonly PagingDomain: new (options: NativeDomainOptions) => NativePagingDomain
-  /** A guest's page table on top of a page table of `ioas`. @throws EINVAL */
-  readonly NestedTable: new (
-    parent: NativePagingDomain,
-    ioas: NativeIoas,
-    format: NativeNestedFormat,
-  ) => NativeNestedTable
   /** `onUnmap` is asked to unpin a range. */
   readonly IoasAccess: new (mayPin: boolean, onUnmap?: (iova: bigint, length: bigint) => void) => NativeIoasAccess
   /** Refused DMA goes to `faults`. */

@@ -19,11 +19,6 @@ export interface BindingUnmapped {
 /** Owner of a page table. */
 export type BindingPagingDomain = object
 
-/** Owner of a guest's page table. */
-export interface BindingNestedTable {
-  invalidate(iova: bigint, pages: bigint): void
-}
-
 /** Owner of an address space. */
 export interface BindingIoas {
   map(mapping: BindingIoasMapping, address: bigint): bigint
@@ -80,7 +75,6 @@ export interface BindingIoasAccess {
 /** Owner of a port. */
 export interface BindingDevicePort {
   attachDomain(domain: BindingPagingDomain, ioas: BindingIoas): void
-  attachNested(table: BindingNestedTable): void
   attachAccess(access: BindingIoasAccess): void
   detach(): void
   dma(): BindingDma
@@ -96,13 +90,6 @@ export interface BindingIommufdClasses {
     apertureLast: bigint,
     tracksDirty: boolean,
   ) => BindingPagingDomain
-  NativeNestedTable: new (
-    parent: BindingPagingDomain,
-    ioas: BindingIoas,
-    root: bigint,
-    levels: number,
-    accessedDirty: boolean,
-  ) => BindingNestedTable
   NativeIoasAccess: new (
     mayPin: boolean,
     onUnmap: ((iova: bigint, length: bigint) => void) | undefined,

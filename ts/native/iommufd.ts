@@ -7,13 +7,11 @@ import type {
   NativeIoas,
   NativeIoasAccess,
   NativeIommufd,
-  NativeNestedFormat,
-  NativeNestedTable,
   NativePagingDomain,
 } from './addon-iommufd.ts'
 import type { NativeAddressSpace } from './addon-memory.ts'
 import { AddressSpaceHandle } from './address-space.ts'
-import type { BindingDevicePort, BindingIoasAccess, BindingNestedTable, IommufdBinding } from './binding-iommufd.ts'
+import type { BindingDevicePort, BindingIoasAccess, IommufdBinding } from './binding-iommufd.ts'
 import { DmaHandle } from './dma.ts'
 import { FaultLogHandle } from './fault-log.ts'
 import { IoasHandle, PagingDomainHandle } from './ioas.ts'
@@ -54,27 +52,6 @@ class AccessHandle implements NativeIoasAccess {
   }
 }
 
-class NestedTableHandle implements NativeNestedTable {
-  readonly #owner: BindingNestedTable
-
-  constructor(raw: IommufdBinding, parent: NativePagingDomain, ioas: NativeIoas, format: NativeNestedFormat) {
-    const { root, levels, accessedDirty } = format
-    const domain = PagingDomainHandle.ownerOf(parent)
-    this.#owner = new raw.NativeNestedTable(domain, IoasHandle.ownerOf(ioas), root, levels, accessedDirty)
-  }
-
-  static ownerOf(table: unknown): BindingNestedTable {
-    if (typeof table !== 'object' || table === null || !(#owner in table)) {
-      throw invalidArgType('table', 'a native nested page table', table)
-    }
-    return table.#owner
-  }
-
-  invalidate(iova: bigint, pages: bigint): void {
-    this.#owner.invalidate(iova, pages)
-  }
-}
-
 class PortHandle implements NativeDevicePort {
   readonly #raw: IommufdBinding
   readonly #owner: BindingDevicePort
@@ -86,10 +63,6 @@ class PortHandle implements NativeDevicePort {
 
   attachDomain(domain: NativePagingDomain, ioas: NativeIoas): void {
     this.#owner.attachDomain(PagingDomainHandle.ownerOf(domain), IoasHandle.ownerOf(ioas))
-  }
-
-  attachNested(table: NativeNestedTable): void {
-    this.#owner.attachNested(NestedTableHandle.ownerOf(table))
   }
 
   attachAccess(access: NativeIoasAccess): void {
@@ -116,11 +89,6 @@ export function iommufdClasses(raw: IommufdBinding): NativeIommufd {
     PagingDomain: class extends PagingDomainHandle {
       constructor(options: NativeDomainOptions) {
         super(raw, options)
-      }
-    },
-    NestedTable: class extends NestedTableHandle {
-      constructor(parent: NativePagingDomain, ioas: NativeIoas, format: NativeNestedFormat) {
-        super(raw, parent, ioas, format)
       }
     },
     IoasAccess: class extends AccessHandle {

@@ -59,10 +59,6 @@ pub enum FaultReason {
     WouldBlock,
     /// There is no memory for a request of this size.
     OutOfMemory,
-    /// A guest's page table leads to an address that nothing of the guest's memory is at.
-    Unbacked,
-    /// A guest's page table is not where it says, or not as it must be.
-    BrokenTable,
 }
 
 impl FaultReason {
@@ -80,8 +76,6 @@ impl FaultReason {
             Self::NotAttached => "the device is attached to no address space",
             Self::WouldBlock => "the memory is only reachable by messages",
             Self::OutOfMemory => "there is no memory for a request of this size",
-            Self::Unbacked => "the guest's page table leads to where the guest has no memory",
-            Self::BrokenTable => "the guest's page table is not sound",
         }
     }
 }

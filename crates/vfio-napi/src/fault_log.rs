@@ -82,8 +82,6 @@ impl From<FaultRecord> for Fault {
                 FaultReason::NotAttached => "not-attached",
                 FaultReason::WouldBlock => "would-block",
                 FaultReason::OutOfMemory => "out-of-memory",
-                FaultReason::Unbacked => "unbacked",
-                FaultReason::BrokenTable => "broken-table",
             },
             below: record.context.below.map(Range::from),
             above: record.context.above.map(Range::from),

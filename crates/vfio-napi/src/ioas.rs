@@ -4,7 +4,6 @@
 
 mod access;
 mod domain;
-mod nested;
 mod port;
 
 use std::panic::RefUnwindSafe;

@@ -112,11 +112,5 @@ fn remedy(fault: DmaFault) -> &'static str {
         (FaultReason::WouldBlock, _) => "Use the asynchronous form",
         (FaultReason::Frozen, _) => "Unfreeze its endpoint, or reset it and restore what it needs",
         (FaultReason::OutOfMemory, _) => "Split it into smaller ones",
-        (FaultReason::Unbacked, _) => {
-            "Map the guest's memory into the address space of the parent, or mend the guest's table"
-        }
-        (FaultReason::BrokenTable, _) => {
-            "Mend the entries of the guest's table, and map the memory that it lies in for writing"
-        }
     }
 }

@@ -10,8 +10,7 @@
 //! * `pages`: the memory behind areas; `account`: who is charged; `source`: where it comes from. `area`, `areas`: one
 //!   window, all of them by address.
 //! * `domain`: what hardware walks. `dirty`: which pages it wrote. `access`: what software reaches; `pinning`: what it
-//!   keeps. `nested`: a guest's own table on top of one. `port`: a device's view, whatever it is attached to; `reach`:
-//!   what that can be.
+//!   keeps. `port`: a device's view, whatever it is attached to.
 //! * `state`: what the lock of a space protects.
 //!
 //! Locks: an access' or port's, then the space's, then the pages', then a table's and a process'. Listeners are
@@ -27,13 +26,11 @@ mod copy;
 mod dirty;
 mod domain;
 mod map;
-mod nested;
 mod pages;
 mod pinning;
 mod placing;
 mod port;
 mod ranges;
-mod reach;
 mod source;
 mod state;
 mod unmap;
@@ -50,7 +47,6 @@ pub use account::{Accounting, Payer};
 pub use dirty::DirtyRequest;
 pub use domain::{DomainKind, PagingDomain};
 pub use map::{MapMemory, Place};
-pub use nested::{NestedFormat, NestedTable};
 pub use port::DevicePort;
 pub use ranges::Reserver;
 pub use source::MapSource;

@@ -9,7 +9,6 @@ use vfio_iommu::ioas::DevicePort;
 use super::NativeIoas;
 use super::access::NativeIoasAccess;
 use super::domain::NativePagingDomain;
-use super::nested::NativeNestedTable;
 use crate::dma::NativeDma;
 use crate::errno::Result;
 use crate::fault_log::NativeFaultLog;
@@ -37,13 +36,6 @@ impl NativeDevicePort {
     #[napi(catch_unwind)]
     pub fn attach_domain(&self, domain: &NativePagingDomain, ioas: &NativeIoas) -> Result<()> {
         self.port.attach_domain(&domain.domain, &ioas.ioas);
-        Ok(())
-    }
-
-    /// Leads to a guest's page table.
-    #[napi(catch_unwind)]
-    pub fn attach_nested(&self, table: &NativeNestedTable) -> Result<()> {
-        self.port.attach_nested(&table.table);
         Ok(())
     }
 
