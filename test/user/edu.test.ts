@@ -1,5 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { connect, Edu, HostMemory, serve, SoftwareHost, type Region, type RemoteDevice } from '../../ts/index.ts'
+import {
+  connect,
+  Edu,
+  EventFd,
+  HostMemory,
+  serve,
+  SoftwareHost,
+  type Region,
+  type RemoteDevice,
+} from '../../ts/index.ts'
 import { Folder, leaked, refusal, settledDescriptors, until } from './parts.ts'
 
 const CONFIG = 7
@@ -104,6 +113,41 @@ describe('edu, a native device, served', () => {
     expect(() => device.mapDma({ iova: 0 } as never)).toThrow(TypeError)
     await device.unmapDmaAsync({ iova: 0, length: 8192 })
     expect(await map({ iova: 0, memory: pages })).toBe('nothing')
+  })
+
+  it('masks its line until the client unmasks it, by message or by an event', async () => {
+    using folder = new Folder()
+    using host = new SoftwareHost()
+    const edu = host.pci.add('0000:00:02.0', new Edu(), { driver: 'vfio-pci' })
+    await using server = await serve(edu, { path: folder.socket() })
+    using device = await connect(server.path)
+    const bar = enable(device)
+    const line = device.irq(0)
+    using vectors = line.enable(1)
+    const interrupt = vectors.vector(0)
+    bar.writeU32(0x60, 1)
+    expect(await interrupt.wait()).toBe(1n)
+    // Still asserted: nothing comes before it is unmasked, and then again.
+    bar.writeU32(0x60, 2)
+    expect(interrupt.read()).toBeUndefined()
+    line.unmask()
+    expect(await interrupt.wait()).toBe(1n)
+    // As KVM has it, whose end of an interrupt is an event and no message.
+    using unmask = EventFd.create()
+    line.set('unmask', 0, { events: [unmask] })
+    unmask.signal()
+    expect(await interrupt.wait()).toBe(1n)
+    bar.writeU32(0x64, 3)
+    unmask.signal()
+    bar.writeU32(0x60, 4)
+    expect(await interrupt.wait()).toBe(1n)
+    bar.writeU32(0x64, 4)
+    line.unmask()
+    line.mask()
+    bar.writeU32(0x60, 8)
+    expect(interrupt.read()).toBeUndefined()
+    line.unmask()
+    expect(await interrupt.wait()).toBe(1n)
   })
 
   it('tells which pages it has written', async () => {

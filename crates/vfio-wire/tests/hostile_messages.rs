@@ -112,6 +112,29 @@ fn ids_are_the_clients_to_choose() {
 }
 
 #[test]
+fn who_wants_no_reply_gets_none_whatever_was_asked() {
+    let served = served();
+    let mut client = Raw::introduced(served.path());
+    let event = event();
+    let quiet =
+        |command: u16, body: &[u8]| Header::message(77, command, Kind::Request { no_reply: true }, body);
+    client.socket.send(&quiet(Command::RegionWrite as u16, &write_body(0, 8, &[5; 4])), &[]).expect("sent");
+    client.socket.send(&quiet(Command::RegionWrite as u16, &write_body(0, 512, &[6; 4])), &[]).expect("sent");
+    client.socket.send(&quiet(Command::DmaMap as u16, &map_body(3, 0, 0, 4096)), &[]).expect("sent");
+    // Refused, and not a word of it.
+    client.socket.send(&quiet(Command::RegionRead as u16, &read_body(9, 0, 4)), &[]).expect("sent");
+    client
+        .socket
+        .send(&quiet(Command::DmaMap as u16, &map_body(3, 0, 0, 1)), &[event.as_fd()])
+        .expect("sent");
+    client.socket.send(&quiet(1234, &[]), &[]).expect("sent");
+    // What was done is done.
+    assert_eq!(client.ask(Command::RegionRead, &read_body(0, 8, 4)).expect("data")[16..], [5; 4]);
+    assert_eq!(client.ask(Command::RegionRead, &read_body(0, 512, 4)).expect("data")[16..], [6; 4]);
+    assert_eq!(client.ask(Command::DmaMap, &map_body(3, 0, 0, 4096)), Err(17), "it is mapped");
+}
+
+#[test]
 fn commands_and_flags_that_are_not_known_are_refused() {
     let served = served();
     let mut client = Raw::introduced(served.path());
