@@ -47,6 +47,7 @@ export { PciBus, PciDevice, type BoundDriver, type PciQuirks } from './pci/devic
 export { PciDriver, type PciDriverOps } from './pci/driver.ts'
 export { DmaEngine, type DmaEngineOperation, type DmaEngineRequest, type DmaEngineStatus } from './pci/dma-engine.ts'
 export { Edu, type EduOptions } from './pci/edu.ts'
+export { Ioat } from './pci/ioat.ts'
 export { Nvme, type NvmeOptions } from './pci/nvme.ts'
 export { E1000e, Testdev } from './pci/qemu-devices.ts'
 export type { PciFunctionDescriptor, PciFunctionOptions, PciHardware } from './pci/hardware.ts'

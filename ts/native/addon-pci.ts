@@ -156,6 +156,8 @@ export interface NativePciFunctionClass {
   testdev(identity: NativePciIdentity): NativePciFunction
   /** A DMA engine; identity defaults to 1234:0d3a. */
   dmaEngine(identity: NativePciIdentity): NativePciFunction
+  /** Intel's I/OAT DMA engine; identity defaults to 8086:2021. */
+  ioat(identity: NativePciIdentity): NativePciFunction
   /** An Intel e1000e; identity defaults to 8086:10d3. */
   e1000e(identity: NativePciIdentity): NativePciFunction
   /** A function whose BARs are emulated by JavaScript. @throws EINVAL a senseless description */

@@ -324,6 +324,7 @@ export interface BindingClasses {
   makeNvme(identity: BindingPciIdentity, settings: BindingNvmeSettings): BindingPciFunction
   makeTestdev(identity: BindingPciIdentity): BindingPciFunction
   makeDmaEngine(identity: BindingPciIdentity): BindingPciFunction
+  makeIoat(identity: BindingPciIdentity): BindingPciFunction
   makeE1000e(identity: BindingPciIdentity): BindingPciFunction
   NativePciFunction: {
     edu(identity: BindingPciIdentity, dmaMask: bigint | undefined): BindingPciFunction

@@ -119,6 +119,7 @@ export function pciFunctionClass(raw: Binding): NativePciFunctionClass {
     },
     testdev: (options) => new PciFunctionHandle(raw, raw.makeTestdev(identityOf(options, 'options'))),
     dmaEngine: (options) => new PciFunctionHandle(raw, raw.makeDmaEngine(identityOf(options, 'options'))),
+    ioat: (options) => new PciFunctionHandle(raw, raw.makeIoat(identityOf(options, 'options'))),
     e1000e: (options) => new PciFunctionHandle(raw, raw.makeE1000e(identityOf(options, 'options'))),
     fromModel(model, description) {
       if (typeof model !== 'object' || model === null) throw invalidArgType('model', 'an object', model)

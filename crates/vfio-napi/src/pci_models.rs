@@ -3,7 +3,8 @@
 use napi::bindgen_prelude::BigInt;
 use napi_derive::napi;
 use vfio_device::models::{
-    DmaEngine, DmaEngineConfig, E1000e, E1000eConfig, Nvme, NvmeConfig, Testdev, TestdevConfig,
+    DmaEngine, DmaEngineConfig, E1000e, E1000eConfig, Ioat, IoatConfig, Nvme, NvmeConfig, Testdev,
+    TestdevConfig,
 };
 use vfio_memory::Memory;
 use vfio_uapi::Errno;
@@ -80,4 +81,12 @@ pub fn make_dma_engine(identity: PciIdentity) -> Result<NativePciFunction> {
     let mut config = DmaEngineConfig::new(identity.name.clone());
     config.identity = identity.over(config.identity)?;
     NativePciFunction::wrap(DmaEngine::function(config).map_err(throw)?, None, None)
+}
+
+/// Makes Intel's I/OAT DMA engine.
+#[napi(catch_unwind)]
+pub fn make_ioat(identity: PciIdentity) -> Result<NativePciFunction> {
+    let mut config = IoatConfig::new(identity.name.clone());
+    config.identity = identity.over(config.identity)?;
+    NativePciFunction::wrap(Ioat::function(config).map_err(throw)?, None, None)
 }
