@@ -9,6 +9,8 @@
 mod extension;
 mod huge;
 mod layout;
+#[cfg(target_os = "linux")]
+mod other;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +35,9 @@ pub struct AddressSpace {
     locked: LockedMemory,
     page_shift: u32,
     extensions: Extensions,
+    /// The process of the operating system that it stands for.
+    #[cfg(target_os = "linux")]
+    process: Option<crate::Process>,
 }
 
 /// Describes one area, as a line of `/proc/PID/maps` would.
@@ -75,6 +80,8 @@ impl AddressSpace {
             locked: LockedMemory::with_page_shift(limits, page_shift),
             page_shift,
             extensions: Extensions::default(),
+            #[cfg(target_os = "linux")]
+            process: None,
         })
     }
 
@@ -127,6 +134,7 @@ impl AddressSpace {
         prot: Prot,
         page_shift: u32,
     ) -> Result<u64, Errno> {
+        self.is_ours()?;
         let align = align.max(1 << page_shift);
         let end = offset.checked_add(len).ok_or(Errno::EINVAL)?;
         if len == 0 || !align.is_power_of_two() || end > memory.len() {
@@ -148,6 +156,7 @@ impl AddressSpace {
     /// # Errors
     /// `EINVAL` address not page aligned, length zero, or not in user space.
     pub fn unmap(&self, addr: u64, len: u64) -> Result<(), Errno> {
+        self.is_ours()?;
         let end = self.page_range(addr, len).ok_or(Errno::EINVAL)?;
         self.take(addr, end);
         Ok(())
@@ -168,6 +177,7 @@ impl AddressSpace {
     /// `EINVAL` address not page aligned; `ENOMEM` a hole in the range; `EACCES` writing asked of read-only
     /// memory. Nothing is changed then.
     pub fn protect(&self, addr: u64, len: u64, prot: Prot) -> Result<(), Errno> {
+        self.is_ours()?;
         if len == 0 && addr.is_multiple_of(self.page_size()) {
             return Ok(());
         }
@@ -189,6 +199,7 @@ impl AddressSpace {
     /// `EPERM` the limit is zero and the process lacks `CAP_IPC_LOCK`; `EINVAL` the range wraps; `ENOMEM`
     /// over the limit, or a hole in the range. Nothing is changed then.
     pub fn mlock(&self, addr: u64, len: u64) -> Result<(), Errno> {
+        self.is_ours()?;
         if self.locked.limits().memlock == 0 && !self.locked.cap_ipc_lock() {
             return Err(Errno::EPERM);
         }
@@ -211,6 +222,7 @@ impl AddressSpace {
     /// # Errors
     /// `EINVAL` the range wraps; `ENOMEM` a hole in the range.
     pub fn munlock(&self, addr: u64, len: u64) -> Result<(), Errno> {
+        self.is_ours()?;
         let Some((start, end)) = self.outer_pages(addr, len)? else { return Ok(()) };
         let mut areas = self.areas.write();
         if !areas.covered(start, end) {
@@ -231,6 +243,10 @@ impl AddressSpace {
     /// `EFAULT` some byte is not mapped, not readable, or its memory is gone; the bytes before it have been
     /// copied.
     pub fn read(&self, addr: u64, into: &mut [u8]) -> Result<(), Errno> {
+        #[cfg(target_os = "linux")]
+        if let Some(process) = &self.process {
+            return process.read(addr, into);
+        }
         let areas = self.areas.read();
         let mut done = 0;
         areas.walk(addr, into.len() as u64, Prot::READ, |span| {
@@ -246,6 +262,10 @@ impl AddressSpace {
     /// `EFAULT` some byte is not mapped, not writable, or its memory is gone; the bytes before it have been
     /// copied.
     pub fn write(&self, addr: u64, from: &[u8]) -> Result<(), Errno> {
+        #[cfg(target_os = "linux")]
+        if let Some(process) = &self.process {
+            return process.write(addr, from);
+        }
         let areas = self.areas.read();
         let mut done = 0;
         areas.walk(addr, from.len() as u64, Prot::WRITE, |span| {
@@ -260,6 +280,10 @@ impl AddressSpace {
     /// # Errors
     /// `EFAULT` some byte is not mapped, or not with the access wanted; the error carries what came before.
     pub fn get_pages(&self, addr: u64, len: u64, write: bool) -> Result<Vec<HostSpan>, PinError> {
+        #[cfg(target_os = "linux")]
+        if let Some(process) = &self.process {
+            return process.pages(addr, len, write, false);
+        }
         let areas = self.areas.read();
         let mut spans: Vec<HostSpan> = Vec::new();
         let mut done = 0;
@@ -282,6 +306,10 @@ impl AddressSpace {
     /// # Errors
     /// `EFAULT` no area, or not with the access wanted.
     pub fn area_of(&self, addr: u64, write: bool) -> Result<(u64, HostSpan), Errno> {
+        #[cfg(target_os = "linux")]
+        if let Some(process) = &self.process {
+            return process.area_of(addr, write);
+        }
         let wanted = if write { Prot::WRITE } else { Prot::READ };
         let areas = self.areas.read();
         let end = addr.checked_add(1).ok_or(Errno::EFAULT)?;
@@ -309,6 +337,27 @@ impl AddressSpace {
     /// Removes every area and clears the account (`exit_mmap`).
     pub fn clear(&self) {
         self.take(0, TASK_SIZE);
+    }
+
+    /// Refuses to change what another process has mapped.
+    fn is_ours(&self) -> Result<(), Errno> {
+        #[cfg(target_os = "linux")]
+        if self.process.is_some() {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        Ok(())
+    }
+
+    /// As [`get_pages`](Self::get_pages), and mapped memory of devices counts (`follow_pfn`), too.
+    ///
+    /// # Errors
+    /// As [`get_pages`](Self::get_pages).
+    pub fn get_frames(&self, addr: u64, len: u64, write: bool) -> Result<Vec<HostSpan>, PinError> {
+        #[cfg(target_os = "linux")]
+        if let Some(process) = &self.process {
+            return process.pages(addr, len, write, true);
+        }
+        self.get_pages(addr, len, write)
     }
 
     fn pages_of(&self, len: u64) -> u64 {

@@ -24,3 +24,19 @@ pub unsafe trait ExternalMemory: Send + Sync {
     /// source, on every thread.
     fn stable(&self) -> bool;
 }
+
+/// Memory that is never there.
+#[cfg(target_os = "linux")]
+pub(crate) struct Nothing;
+
+// SAFETY: no range is ever handed out.
+#[cfg(target_os = "linux")]
+unsafe impl ExternalMemory for Nothing {
+    fn resolve(&self) -> Option<(*mut u8, usize)> {
+        None
+    }
+
+    fn stable(&self) -> bool {
+        false
+    }
+}

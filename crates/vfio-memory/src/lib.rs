@@ -4,6 +4,7 @@
 //!   descriptor, or a buffer that someone else owns ([`ExternalMemory`]).
 //! * [`AddressSpace`]: one process: its areas, its `copy_from_user` and `get_user_pages`, its
 //!   [`LockedMemory`]. A virtual address is looked up there, never dereferenced.
+//! * `Process` (Linux): a process of the operating system, whose memory an address space can stand for.
 //! * [`copy`]: raw copies for memory that others may change at the same moment.
 //!
 //! Neighbours: `vfio-uapi` below (for [`Errno`](vfio_uapi::Errno)), `vfio-iommu` above.
@@ -14,6 +15,8 @@ mod external;
 mod locked;
 mod mapping;
 mod memory;
+#[cfg(target_os = "linux")]
+mod process;
 mod prot;
 mod span;
 mod vma;
@@ -22,6 +25,8 @@ pub use address_space::{AddressSpace, Backing, TASK_SIZE, VmaInfo};
 pub use external::ExternalMemory;
 pub use locked::{Limits, LockedMemory};
 pub use memory::Memory;
+#[cfg(target_os = "linux")]
+pub use process::Process;
 pub use prot::Prot;
 pub use span::{HostSpan, PinError};
 

@@ -150,6 +150,27 @@ impl Memory {
         })
     }
 
+    /// Takes all of a file, however long it is at each access, by system calls.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn whole_file(fd: OwnedFd) -> Self {
+        let backing = Backing::File(FileWindow::new(fd, 0));
+        Self(Arc::new(Object { stable: ptr::null_mut(), len: i64::MAX as u64, writable: true, backing }))
+    }
+
+    /// Takes the memory of another process (`/proc/PID/mem`), from its address 0 on.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn address_space(fd: OwnedFd) -> Self {
+        let backing = Backing::File(FileWindow::unbounded(fd));
+        Self(Arc::new(Object { stable: ptr::null_mut(), len: crate::TASK_SIZE, writable: true, backing }))
+    }
+
+    /// Makes memory that can be mapped and never reached: every access is `EFAULT`.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn unreachable(len: u64) -> Self {
+        let backing = Backing::External(Arc::new(crate::external::Nothing));
+        Self(Arc::new(Object { stable: ptr::null_mut(), len, writable: true, backing }))
+    }
+
     /// Borrows memory from `source`; its length is what the source says now, and 0 when it says nothing.
     pub fn external(source: Arc<dyn ExternalMemory>) -> Self {
         let (ptr, len) = match source.resolve() {

@@ -92,7 +92,7 @@ impl Mapping {
     /// or lacks a right. Nothing is charged then.
     pub(super) fn pin_all(&mut self) -> Result<Vec<HostSpan>, Errno> {
         let write = self.prot.contains(Prot::WRITE);
-        let found = self.owner.mm.get_pages(self.vaddr, self.range.size(), write);
+        let found = self.owner.mm.get_frames(self.vaddr, self.range.size(), write);
         let found_pages = found.as_ref().map_or_else(|stop| stop.done >> PAGE_SHIFT, |_| self.pages());
         let fresh = found_pages - self.pins.count(0..found_pages);
         self.charge(fresh)?;

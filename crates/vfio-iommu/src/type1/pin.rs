@@ -142,7 +142,7 @@ impl Mapping {
     ) -> Result<u64, Errno> {
         let vaddr = self.vaddr + (run.start << PAGE_SHIFT);
         let len = (run.end - run.start) << PAGE_SHIFT;
-        let found = self.owner().mm.get_pages(vaddr, len, self.prot.contains(Prot::WRITE));
+        let found = self.owner().mm.get_frames(vaddr, len, self.prot.contains(Prot::WRITE));
         let pages = found.as_ref().map_or_else(|stop| stop.done, |_| len) >> PAGE_SHIFT;
         // Pages before one that is missing are charged first: the limit may be hit before it.
         if charge {

@@ -17,13 +17,20 @@ const CHUNK: usize = 16 << 10;
 pub(super) struct FileWindow {
     fd: OwnedFd,
     offset: u64,
+    /// The file has a length, beyond which nothing is written; otherwise the system says where there is nothing.
+    bounded: bool,
     /// Held by whoever reads and writes back.
     atomics: Mutex<()>,
 }
 
 impl FileWindow {
     pub(super) fn new(fd: OwnedFd, offset: u64) -> Self {
-        Self { fd, offset, atomics: Mutex::new(()) }
+        Self { fd, offset, bounded: true, atomics: Mutex::new(()) }
+    }
+
+    /// All of a file without a length, such as another process' memory.
+    pub(super) fn unbounded(fd: OwnedFd) -> Self {
+        Self { fd, offset: 0, bounded: false, atomics: Mutex::new(()) }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -51,8 +58,7 @@ impl FileWindow {
     /// Writes all of `from`, or says `EFAULT`: the file ends before. Never makes the file longer.
     pub(super) fn write(&self, at: u64, from: &[u8]) -> Result<(), Errno> {
         let start = self.offset + at;
-        let length = rustix::fs::fstat(&self.fd).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
-        if start + from.len() as u64 > length {
+        if self.bounded && start + from.len() as u64 > self.length() {
             return Err(Errno::EFAULT);
         }
         let mut done = 0;
@@ -65,6 +71,10 @@ impl FileWindow {
             }
         }
         Ok(())
+    }
+
+    fn length(&self) -> u64 {
+        rustix::fs::fstat(&self.fd).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0))
     }
 
     pub(super) fn fill(&self, at: u64, byte: u8, len: usize) -> Result<(), Errno> {
