@@ -13,6 +13,7 @@ import { start } from './mdev/start.ts'
 import { stop } from './mdev/stop.ts'
 import { types } from './mdev/types.ts'
 import { undefine } from './mdev/undefine.ts'
+import { run } from './run.ts'
 import { serve } from './serve.ts'
 
 /** All subcommands, in the order of the help. */
@@ -25,6 +26,7 @@ export const COMMANDS: readonly Command[] = [
   modify,
   start,
   stop,
+  run,
   serve,
   explain,
   bench,

@@ -43,6 +43,8 @@ export interface FuseRequest {
   arg: bigint
   data: Uint8Array
   kh: number
+  /** Of a read: the kernel fills a page of a mapping. */
+  page: boolean
 }
 
 /** Attributes of a node; `mode` with the file type. */
@@ -55,6 +57,8 @@ export type FuseListed = NativeFuseListed
 export const FOPEN_DIRECT_IO = 1
 /** `FOPEN_NONSEEKABLE`. */
 export const FOPEN_NONSEEKABLE = 4
+/** `FOPEN_NOFLUSH`: closing a descriptor is not told, only the end of the file. */
+export const FOPEN_NOFLUSH = 32
 /** `FOPEN_STREAM`. */
 export const FOPEN_STREAM = 16
 /** `FOPEN_PASSTHROUGH`: a backing file stands behind mappings, and behind reads and writes unless they are direct. */
@@ -179,5 +183,6 @@ export function requestOf(mail: NativeFuseMail, op: FuseOp): FuseRequest {
     arg: mail.arg ?? 0n,
     data: mail.data ?? NOTHING,
     kh: mail.kh ?? 0,
+    page: mail.page ?? false,
   }
 }

@@ -174,6 +174,14 @@ export class SoftwareHost {
     return this.#groups.list().map((group) => group.number)
   }
 
+  /**
+   * The machine as its processes see it.
+   * @internal
+   */
+  get machine(): ProcessMachine {
+    return this.#machine
+  }
+
   /** Starts a process. @throws {TypeError} a value of the wrong shape @throws {VfioError} EBADF the machine is closed */
   process(options: ProcessOptions = {}): HostProcess {
     if (this.#closed) throw new VfioError('EBADF', 'process', { reason: 'the machine is closed' })

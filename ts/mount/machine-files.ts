@@ -50,6 +50,22 @@ export class MachineFiles implements FuseFileSystem {
     }
   }
 
+  /** Keeps an open file that no name led to, and returns its handle. */
+  keep(file: OpenedNode): number {
+    return this.#hold(file)
+  }
+
+  /** Forgets a handle that nobody was told of. */
+  drop(handle: number): void {
+    this.#handles.delete(handle)
+  }
+
+  /** The open file of a handle. */
+  opened(handle: number): OpenedNode | undefined {
+    const file = this.#handles.get(handle)
+    return file === undefined || 'entries' in file ? undefined : file
+  }
+
   request(request: FuseRequest, reply: FuseReply): void {
     switch (request.op) {
       case 'lookup':

@@ -76,6 +76,8 @@ export interface NativeFuseMail {
   data?: Uint8Array
   /** Who waits for readiness. */
   kh?: number
+  /** A page of a mapping is to be filled. */
+  page?: boolean
   /** Errno that ended the session, if it was not closed. */
   reason?: string
 }

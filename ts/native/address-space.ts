@@ -13,13 +13,20 @@ export class AddressSpaceHandle implements NativeAddressSpace {
   #handle: number
   readonly pageSize: number
 
-  constructor(raw: Binding, limits: NativeLimits) {
+  /** `made`: an address space that exists already. */
+  constructor(raw: Binding, limits: NativeLimits, made?: BindingAddressSpace) {
     const memlock = u64(limits?.memlock, 'limits.memlock')
     const capIpcLock = flag(limits.capIpcLock, 'limits.capIpcLock', false)
     this.pageSize = u32(limits.pageSize ?? 4096, 'limits.pageSize')
     this.#raw = raw
-    this.#owner = new raw.NativeAddressSpace(memlock, capIpcLock, BigInt(this.pageSize))
+    this.#owner = made ?? new raw.NativeAddressSpace(memlock, capIpcLock, BigInt(this.pageSize))
     this.#handle = this.#owner.handle
+  }
+
+  /** What owns `mm`. @throws {TypeError} it is not ours */
+  static ownerOf(mm: unknown, name: string): BindingAddressSpace {
+    AddressSpaceHandle.handleOf(mm, name)
+    return (mm as AddressSpaceHandle).#owner
   }
 
   /** The handle of `mm` for a raw call. @throws {TypeError} it is not ours */

@@ -305,7 +305,11 @@ export interface BindingClasses {
     fromWebAssembly(memory: unknown, offset: bigint, length: bigint): BindingMemory
     adopt(token: bigint): BindingMemory
   }
-  NativeAddressSpace: new (memlock: bigint, capIpcLock: boolean, pageSize?: bigint) => BindingAddressSpace
+  NativeAddressSpace: {
+    new (memlock: bigint, capIpcLock: boolean, pageSize?: bigint): BindingAddressSpace
+    /** Absent where programs cannot be run on a machine. */
+    ofProcess?(pid: number, machine: number): BindingAddressSpace
+  }
   NativeEventFd: {
     create(initial: bigint): BindingEventFd
     /** Without a descriptor, as systems without eventfds have it. */

@@ -17,6 +17,7 @@ import { iommufdClasses } from './iommufd.ts'
 import { memoryClass } from './memory.ts'
 import { pciFunctionClass } from './pci-function.ts'
 import { connector } from './remote.ts'
+import { runAddon, type RunAddon, type RunBinding } from './run.ts'
 import { serverClass } from './server.ts'
 import { Type1Handle } from './type1.ts'
 import { VfioPciHandle } from './vfio-pci.ts'
@@ -24,18 +25,18 @@ import { spaprClasses } from './spapr.ts'
 import type { SpaprAddon } from './spapr-addon.ts'
 import type { SpaprBinding } from './spapr-binding.ts'
 
-let loaded: (Addon & SpaprAddon & FuseAddon) | undefined
+let loaded: (Addon & SpaprAddon & FuseAddon & RunAddon) | undefined
 
 /**
  * The native addon.
  * @throws {Error} ERR_VFIO_ADDON there is none for this system, or it does not load; the message says what was tried
  */
-export function addon(): Addon & SpaprAddon & FuseAddon {
+export function addon(): Addon & SpaprAddon & FuseAddon & RunAddon {
   loaded ??= makeAddon(loadBinary())
   return loaded
 }
 
-function makeAddon(binding: Binding): Addon & SpaprAddon & FuseAddon {
+function makeAddon(binding: Binding): Addon & SpaprAddon & FuseAddon & RunAddon {
   binding.enterRealm(wasmBufferGetter(), isMainThread)
   return {
     version: binding.addonVersion(),
@@ -48,6 +49,7 @@ function makeAddon(binding: Binding): Addon & SpaprAddon & FuseAddon {
     },
     ...spaprClasses(binding as SpaprBinding),
     ...fuseAddon(binding as FuseBinding),
+    ...runAddon(binding as RunBinding),
     NativeType1: class extends Type1Handle {
       constructor(v2: boolean, entryLimit: number) {
         super(binding, v2, entryLimit)

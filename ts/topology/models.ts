@@ -9,6 +9,7 @@ import { DmaEngine } from '../pci/dma-engine.ts'
 import { Edu } from '../pci/edu.ts'
 import type { PciFunctionDescriptor, PciFunctionOptions } from '../pci/hardware.ts'
 import { InertFunction } from '../pci/inert-function.ts'
+import { Ioat } from '../pci/ioat.ts'
 import { Nvme } from '../pci/nvme.ts'
 import { E1000e, Testdev } from '../pci/qemu-devices.ts'
 import { oneOf, text, u32 } from '../shape.ts'
@@ -44,6 +45,7 @@ const MODELS: Readonly<Record<TopologyModel, Kind<PciFunctionDescriptor>>> = {
   edu: { options: { ...IDENTITY, dmaMask: quantity }, make: (options) => new Edu(options) },
   nvme: { options: NVME, make: (options) => new Nvme(options) },
   'dma-engine': { options: IDENTITY, make: (options) => new DmaEngine(options) },
+  ioat: { options: IDENTITY, make: (options) => new Ioat(options) },
   e1000e: { options: IDENTITY, make: (options) => new E1000e(options) },
   testdev: { options: IDENTITY, make: (options) => new Testdev(options) },
   inert: { options: INERT, make: (options) => new InertFunction(options) },

@@ -78,13 +78,16 @@ export interface TopologyParent {
 }
 
 /** Devices that a topology can name. */
-export type TopologyModel = 'edu' | 'nvme' | 'dma-engine' | 'e1000e' | 'testdev' | 'inert'
+export type TopologyModel = 'edu' | 'nvme' | 'dma-engine' | 'ioat' | 'e1000e' | 'testdev' | 'inert'
 
 /** Drivers of mediated devices that a topology can name. */
 export type TopologyDriver = 'mtty' | 'mdpy' | 'mbochs'
 
 /** The machine of the command line, unless another is asked for: an mtty parent and DMA test devices for `vfio-pci`. */
 export const DEFAULT_TOPOLOGY: Topology = {
-  pci: [{ address: '0000:00:04.0', model: 'edu', driver: 'vfio-pci', options: { dmaMask: '0xffffffffffffffff' } }],
+  pci: [
+    { address: '0000:00:04.0', model: 'edu', driver: 'vfio-pci', options: { dmaMask: '0xffffffffffffffff' } },
+    { address: '0000:00:05.0', model: 'ioat', driver: 'vfio-pci' },
+  ],
   mdev: [{ driver: 'mtty', options: { repaired: true } }],
 }

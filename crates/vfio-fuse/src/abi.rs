@@ -70,6 +70,9 @@ pub(crate) mod init {
     pub(crate) const PASSTHROUGH: u64 = 1 << 37;
 }
 
+/// `FUSE_READ_LOCKOWNER`: a process reads; without it the kernel fills its cache.
+pub(crate) const READ_LOCK_OWNER: u32 = 2;
+
 /// `FUSE_GETATTR_FH`: the request names an open file.
 pub(crate) const GETATTR_FH: u32 = 1;
 

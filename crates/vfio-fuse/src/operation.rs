@@ -1,6 +1,6 @@
 //! What is asked of a file system, out of the bytes of a request.
 
-use crate::abi::{AttributeMask, GETATTR_FH, opcode};
+use crate::abi::{AttributeMask, GETATTR_FH, READ_LOCK_OWNER, opcode};
 use crate::decode::Message;
 
 /// What a request asks for. `fh` is what opening the file answered; names are bytes without `/` or NUL.
@@ -33,8 +33,8 @@ pub enum Operation {
     Open { flags: u32 },
     /// Makes a file and opens it.
     Create { name: Vec<u8>, flags: u32, mode: u32 },
-    /// Reads, or fills a page of a mapping.
-    Read { fh: u64, offset: u64, size: u32, flags: u32 },
+    /// Reads, or fills a page of a mapping (`page`).
+    Read { fh: u64, offset: u64, size: u32, flags: u32, page: bool },
     /// Writes.
     Write { fh: u64, offset: u64, data: Vec<u8>, flags: u32 },
     /// Asks for the state of the whole file system.
@@ -117,9 +117,9 @@ impl Operation {
                 Self::Create { name: body.name()?, flags, mode }
             }
             opcode::READ => {
-                let (fh, offset, size, _read_flags) = (body.u64()?, body.u64()?, body.u32()?, body.u32()?);
+                let (fh, offset, size, read_flags) = (body.u64()?, body.u64()?, body.u32()?, body.u32()?);
                 let (_lock_owner, flags) = (body.u64()?, body.u32()?);
-                Self::Read { fh, offset, size, flags }
+                Self::Read { fh, offset, size, flags, page: read_flags & READ_LOCK_OWNER == 0 }
             }
             opcode::WRITE => {
                 let (fh, offset, size, _write_flags) = (body.u64()?, body.u64()?, body.u32()?, body.u32()?);

@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, fstat, memfd_create};
+use rustix::fs::{AtFlags, MemfdFlags, StatxFlags, fstat, memfd_create, statx};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use vfio_uapi::Errno;
 
@@ -64,10 +64,7 @@ impl Process {
         let pidfd = pidfd_open(number, PidfdFlags::empty()).map_err(errno)?;
         let probe = memfd_create("vfio-probe", MemfdFlags::CLOEXEC).map_err(errno)?;
         let shared_memory = Device::of(fstat(&probe).map_err(errno)?.st_dev);
-        let device_memory = device_memory
-            .map(|fd| fstat(fd).map(|stat| Device::of(stat.st_dev)))
-            .transpose()
-            .map_err(errno)?;
+        let device_memory = device_memory.map(file_system).transpose()?;
         Ok(Self { pidfd, pid, shared_memory, device_memory, memory: Mutex::default() })
     }
 
@@ -242,6 +239,13 @@ impl Process {
         reached.private = Some(memory.clone());
         Some(memory)
     }
+}
+
+/// Returns the device number of a file's file system, without asking the file system, which may be served by this thread.
+fn file_system(fd: BorrowedFd<'_>) -> Result<Device, Errno> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let stat = statx(fd, c"", flags, StatxFlags::empty()).map_err(errno)?;
+    Ok(Device::new(stat.stx_dev_major, stat.stx_dev_minor))
 }
 
 /// Translates a system error; the numbers are Linux's own here.

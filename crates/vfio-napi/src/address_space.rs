@@ -24,6 +24,12 @@ pub struct NativeAddressSpace {
 impl RefUnwindSafe for NativeAddressSpace {}
 
 impl NativeAddressSpace {
+    /// Returns the space itself, whether it was closed or not.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn shared(&self) -> Arc<AddressSpace> {
+        self.space.clone()
+    }
+
     fn get(&self) -> Result<&Arc<AddressSpace>> {
         if self.handle.borrow().is_some() { Ok(&self.space) } else { Err(throw(Errno::EBADF)) }
     }
@@ -80,6 +86,16 @@ impl NativeAddressSpace {
             None => AddressSpace::new(limits),
             Some(size) => AddressSpace::with_page_size(limits, u64(&size, "pageSize")?).map_err(throw)?,
         };
+        let handle = Handle::new(Object::AddressSpace(space.clone())).map_err(throw)?;
+        Ok(Self { space, handle: RefCell::new(Some(handle)) })
+    }
+
+    /// Makes an address space of what a process of the operating system has mapped. Mappings of files on the same file system
+    /// as the descriptor `machine` are memory of devices.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[napi(factory, catch_unwind)]
+    pub fn of_process(pid: i32, machine: i32) -> Result<Self> {
+        let space = crate::run::of_process(pid, machine).map_err(throw)?;
         let handle = Handle::new(Object::AddressSpace(space.clone())).map_err(throw)?;
         Ok(Self { space, handle: RefCell::new(Some(handle)) })
     }

@@ -37,6 +37,8 @@ mod promise;
 mod raw;
 mod realm;
 mod region_mapping;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod run;
 mod shared_objects;
 mod spapr;
 mod type1;

@@ -120,7 +120,7 @@ fn launch(plan: &Plan, machine: &OwnedFd, life: OwnedFd, tracer: &Tracer) -> Res
         listener: socket_away.as_raw_fd(),
     };
     // SAFETY: the child does nothing but what `guard` does, which is made for that.
-    let guard = unsafe { libc::fork() };
+    let guard = unsafe { child::fork() };
     if guard == 0 {
         // SAFETY: this is the new process, with one thread.
         unsafe { child::guard(&prepared) }
@@ -271,17 +271,19 @@ fn receive(socket: &OwnedFd) -> Option<OwnedFd> {
     }
 }
 
-/// Tells which file system a descriptor's file is on.
+/// Tells which file system a descriptor's file is on, without asking the file system, which may be served by this thread.
 ///
 /// # Errors
-/// `EBADF`, and what the file system says.
+/// `EBADF`.
 pub fn device_of(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
-    let mut stat = std::mem::MaybeUninit::<libc::stat>::zeroed();
+    let mut stat = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
     // SAFETY: the structure lies on the stack, and zeroes are one.
     unsafe {
-        if libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) < 0 {
+        if libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, 0, stat.as_mut_ptr()) < 0 {
             return Err(errno::last());
         }
-        Ok(stat.assume_init().st_dev)
+        let stat = stat.assume_init();
+        Ok(libc::makedev(stat.stx_dev_major, stat.stx_dev_minor))
     }
 }

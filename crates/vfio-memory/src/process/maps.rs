@@ -7,6 +7,10 @@ use crate::Prot;
 pub(super) struct Device(u32, u32);
 
 impl Device {
+    pub(super) fn new(major: u32, minor: u32) -> Self {
+        Self(major, minor)
+    }
+
     pub(super) fn of(number: u64) -> Self {
         Self(rustix::fs::major(number), rustix::fs::minor(number))
     }

@@ -96,6 +96,7 @@ impl State {
 
 impl FileSystem for Inbox {
     fn request(&self, request: Request) {
+        let Some(request) = super::own::answer(request) else { return };
         if request.caller().tid == self.home {
             // It waits for this answer, which nobody but itself could give.
             return match request.operation() {
@@ -114,6 +115,9 @@ impl FileSystem for Inbox {
     }
 
     fn forget(&self, node: u64, lookups: u64) {
+        if super::own::is_handle(node) {
+            return;
+        }
         self.put(|_| Some(Mail::Forget(node, lookups)));
     }
 

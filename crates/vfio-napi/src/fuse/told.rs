@@ -52,6 +52,8 @@ pub struct FuseMail {
     pub arg: Option<BigInt>,
     /// What is written, or goes into an ioctl.
     pub data: Option<JsBytes>,
+    /// A page of a mapping is to be filled.
+    pub page: Option<bool>,
     /// Who waits for readiness.
     pub kh: Option<f64>,
     /// Why the session has ended, if it was not closed.
@@ -117,7 +119,8 @@ impl FuseMail {
                 (told.flags, told.mode) = (Some(*flags), Some(*mode));
                 told.named("create", name)
             }
-            Operation::Read { fh, offset, size, flags } => {
+            Operation::Read { fh, offset, size, flags, page } => {
+                told.page = page.then_some(true);
                 (told.offset, told.size, told.flags) =
                     (Some(*offset as f64), Some((*size).into()), Some(*flags));
                 told.of_file("read", *fh)

@@ -2,7 +2,7 @@
 
 /// Crates from the top down; a crate may depend on those below it.
 pub(super) const CRATES: &[&str] =
-    &["vfio-napi", "vfio-fuse", "vfio-wire", "vfio-device", "vfio-iommu", "vfio-memory", "vfio-uapi"];
+    &["vfio-napi", "vfio-run", "vfio-fuse", "vfio-wire", "vfio-device", "vfio-iommu", "vfio-memory", "vfio-uapi"];
 
 /// External crates that only one crate may name.
 pub(super) const RESERVED: &[(&str, &str)] = &[
@@ -16,7 +16,7 @@ pub(super) const RESERVED: &[(&str, &str)] = &[
 /// neighbours in a row do not import each other.
 pub(super) const LAYERS: &[&[&str]] = &[
     &["index"],
-    &["topology"],
+    &["topology", "run"],
     &["host"],
     &["kvm", "mdev", "iommufd", "spapr", "type1", "pci", "files", "user", "mount"],
     &["group"],

@@ -1,0 +1,21 @@
+//! Asking a file of ours which one it is.
+
+// UNSAFETY: the request writes two numbers to the stack.
+#![expect(unsafe_code, reason = "an ioctl of our own")]
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use vfio_uapi::Errno;
+
+use super::own::IDENTIFY;
+
+/// Returns handle and node of one of the machine's files, which `file` must be.
+///
+/// # Errors
+/// `ENOTCONN` the file system has ended.
+pub(crate) fn identify(file: BorrowedFd<'_>) -> Result<[u64; 2], Errno> {
+    let mut numbers = [0_u64; 2];
+    // SAFETY: the request's size is that of the two numbers.
+    let done = unsafe { libc::ioctl(file.as_raw_fd(), libc::c_ulong::from(IDENTIFY), numbers.as_mut_ptr()) };
+    if done == 0 { Ok(numbers) } else { Err(Errno::ENOTCONN) }
+}
