@@ -11,7 +11,7 @@ import type { SysfsTree } from '../sysfs/tree.ts'
 /** Where the machine's files lie while everything is put in its place. */
 const MACHINE = '/dev/.vfio-machine'
 /** Nodes that belong to the machine, whether it has them or not. */
-const NODES = ['vfio', 'iommu']
+const NODES = new Set(['vfio', 'iommu'])
 /** Directories of which the machine has some entries and the operating system others. */
 const MERGED = new Set([
   '/sys',
@@ -33,7 +33,7 @@ export function surroundings(sysfs: SysfsTree): NativeRunAction[] {
     { kind: 'directory', path: MACHINE },
     { kind: 'machine', path: MACHINE },
     ...entries('/dev')
-      .filter((name) => !NODES.includes(name))
+      .filter((name) => !NODES.has(name))
       .flatMap((name) => real(`/dev/${name}`)),
     { kind: 'directory', path: '/dev/vfio' },
     { kind: 'bind', path: '/dev/vfio', from: `${machine}/vfio` },

@@ -1,8 +1,16 @@
 //! The plan of the house as data: what may import what. ARCHITECTURE.md quotes these tables.
 
 /// Crates from the top down; a crate may depend on those below it.
-pub(super) const CRATES: &[&str] =
-    &["vfio-napi", "vfio-run", "vfio-fuse", "vfio-wire", "vfio-device", "vfio-iommu", "vfio-memory", "vfio-uapi"];
+pub(super) const CRATES: &[&str] = &[
+    "vfio-napi",
+    "vfio-run",
+    "vfio-fuse",
+    "vfio-wire",
+    "vfio-device",
+    "vfio-iommu",
+    "vfio-memory",
+    "vfio-uapi",
+];
 
 /// External crates that only one crate may name.
 pub(super) const RESERVED: &[(&str, &str)] = &[
