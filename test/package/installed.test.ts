@@ -76,6 +76,8 @@ describe.each(NODE_VERSIONS)('installed with Node %s', (version) => {
 
   it('brings its command along', () => {
     expect(project.run('node_modules/.bin/vfio', 'help')).toContain('serve')
+    const job = ['bench', '--bs', '4k', '--size', '1m', '--time', '0.1', '--json']
+    expect(JSON.parse(project.run('node_modules/.bin/vfio', ...job))).toBeTypeOf('object')
   })
 
   it('runs its examples', { timeout: 120_000 }, () => {
