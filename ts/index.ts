@@ -108,8 +108,15 @@ export type {
 } from './native/addon.ts'
 
 export { Ioas, type IoasCopy, type IoasMapping, type UsableRange } from './iommufd/address-space.ts'
-export { CdevDevice } from './iommufd/cdev-device.ts'
+export {
+  CdevDevice,
+  type HardwareInfo,
+  type HwptOptions,
+  type NestedHwptOptions,
+} from './iommufd/cdev-device.ts'
 export { Iommufd } from './iommufd/iommufd.ts'
+export { NestedHwpt } from './iommufd/nested-page-table.ts'
+export { type PageRequestGroup, PageRequestQueue } from './iommufd/page-request-queue.ts'
 export { Hwpt, type WrittenQuery } from './iommufd/page-table.ts'
 
 export { Device, type DeviceEvents, type HeldGroup } from './device/device-handle.ts'

@@ -1,8 +1,8 @@
 /** A device's view of memory over the native one: refusals become errors, promises are kept. */
 import { VfioError } from '../errors.ts'
 import { DMA_READ, DMA_WRITE, type NativeDma } from '../native/addon.ts'
-import { later, status } from '../native/syscall.ts'
-import { oneOf, record, u64, type U64 } from '../shape.ts'
+import { later, status, syscall } from '../native/syscall.ts'
+import { oneOf, record, u32, u64, type U64 } from '../shape.ts'
 import { ERRNO } from '../uapi/errno.ts'
 import type { DmaAccess } from './ops.ts'
 
@@ -99,6 +99,11 @@ export class Dma implements DmaAccess {
 
   unpinPages(iova: U64, pages: number): void {
     done(this.native.unpinPages(iova, pages), 'unpin_pages', iova)
+  }
+
+  withPasid(pasid: number): Dma {
+    const wanted = u32(pasid, 'pasid')
+    return new Dma(syscall('dma_pasid', () => this.native.withPasid(wanted)))
   }
 
   readAsync(iova: U64, length: number): Promise<Uint8Array> {

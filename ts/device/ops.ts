@@ -249,6 +249,11 @@ export interface DmaAccess {
   pinPages(iova: U64, pages: number, access: { read?: boolean; write?: boolean }): void
   /** Releases pages pinned before (`vfio_unpin_pages`). */
   unpinPages(iova: U64, pages: number): void
+  /**
+   * What the device sees by a PASID, from 1 on: what that was attached to.
+   * @throws {VfioError} EOPNOTSUPP there are no PASIDs, EINVAL no such PASID, ENODEV nobody has the device open
+   */
+  withPasid?(pasid: number): DmaAccess
   /** Reads `length` bytes; promise forms work on every kind of memory. @throws {VfioError} EFAULT with the DMA address */
   readAsync(iova: U64, length: number): Promise<Uint8Array>
   /** Writes bytes. @throws {VfioError} EFAULT with the DMA address */

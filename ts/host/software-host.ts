@@ -56,6 +56,15 @@ export interface IommuOptions {
   reserved?: readonly ReservedRegion[]
   /** Whether it can enforce cache coherency (`VFIO_DMA_CC_IOMMU`); default false. */
   cacheCoherency?: boolean
+  /**
+   * What it presents itself as towards an iommufd: `'intel-vtd'`, in legacy mode, which nests nothing and tracks nothing; or
+   * `'software'`, the IOMMU that it is. Default `'intel-vtd'`.
+   */
+  kind?: 'intel-vtd' | 'software'
+  /** The software IOMMU tracks the pages that devices write; default true. */
+  dirtyTracking?: boolean
+  /** Bits of a PASID of the software IOMMU, 0 to 20; default 20. */
+  pasidWidth?: number
 }
 
 /** What a machine is made of. */
@@ -391,6 +400,11 @@ function geometryOf(options: IommuOptions) {
   const pgsizes = u64(options.pgsizes ?? PGSIZES, 'pgsizes')
   if (pgsizes === 0n) throw outOfRange('pgsizes', 'not zero', pgsizes)
   const cacheCoherency = flag(options.cacheCoherency, 'cacheCoherency', false)
+  const kind = oneOf(options.kind ?? 'intel-vtd', ['intel-vtd', 'software'], 'kind')
+  const dirtyTracking = flag(options.dirtyTracking, 'dirtyTracking', true)
+  const pasidWidth = u32(options.pasidWidth ?? 20, 'pasidWidth')
+  if (pasidWidth > 20) throw outOfRange('pasidWidth', '<= 20', pasidWidth)
+  const software = kind === 'software' ? { software: { dirtyTracking, pasidWidth } } : {}
   const reserved = list(options.reserved ?? [MSI_WINDOW], 'reserved').map((region) => {
     const { start, last, kind } = record(region, 'reserved[]')
     return {
@@ -400,7 +414,7 @@ function geometryOf(options: IommuOptions) {
     }
   })
   return {
-    geometry: { pgsizes, apertureStart: 0n, apertureLast: (1n << BigInt(width)) - 1n, cacheCoherency },
+    geometry: { pgsizes, apertureStart: 0n, apertureLast: (1n << BigInt(width)) - 1n, cacheCoherency, ...software },
     reserved,
   }
 }

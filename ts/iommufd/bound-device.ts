@@ -81,7 +81,8 @@ export class BoundDevice implements DeviceAccess {
     this.#object = undefined
     this.#target = undefined
     this.#pasids.clear()
-    object.detach()
+    if (object instanceof IommufdDevice) object.leave()
+    else object.detach()
     object.release()
     this.context.objects.remove(object)
     if (this.#group.kind === 'iommu') this.#group.iommuGroup.releaseDeviceDmaOwner()
@@ -132,11 +133,7 @@ export class BoundDevice implements DeviceAccess {
   /** Attaches one PASID; 0 means the device without one. @throws {VfioError} EINVAL the device has no such PASID */
   attachPasid(pasid: number, ptId: number): number {
     const object = this.#requireDevice(ATTACH)
-    if (pasid !== 0) {
-      this.context.objects.get(ptId, ATTACH)
-      throw new VfioError('EINVAL', ATTACH, { reason: `the device has no PASID ${pasid}` })
-    }
-    const id = this.#pasids.has(pasid) ? object.replace(ptId) : object.attach(ptId)
+    const id = this.#pasids.has(pasid) ? object.replace(ptId, pasid) : object.attach(ptId, pasid)
     this.#pasids.add(pasid)
     return id
   }
@@ -144,7 +141,7 @@ export class BoundDevice implements DeviceAccess {
   /** Detaches one PASID (idempotent). */
   detachPasid(pasid: number): void {
     const object = this.#requireDevice('VFIO_DEVICE_DETACH_IOMMUFD_PT')
-    if (this.#pasids.delete(pasid)) object.detach()
+    if (this.#pasids.delete(pasid)) object.detach(pasid)
   }
 
   #hardware(): IommuHardware {

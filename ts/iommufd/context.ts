@@ -10,6 +10,7 @@ import { syscall } from '../native/syscall.ts'
 import { AttachGroup } from './device.ts'
 import { IoasObject } from './ioas.ts'
 import { ObjectTable } from './object.ts'
+import { RegisterPages } from './register-pages.ts'
 
 /** Settings of an iommufd. */
 export interface IommufdOptions {
@@ -20,6 +21,8 @@ export interface IommufdOptions {
 /** An open iommufd. */
 export class IommufdContext {
   readonly objects = new ObjectTable()
+  /** Registers that can be mapped. */
+  readonly registers = new RegisterPages()
   readonly tests: boolean
   /** Charge the process rather than its user (`IOMMU_OPTION_RLIMIT_MODE`). */
   chargeProcess = false

@@ -1,23 +1,57 @@
-/** Queues of I/O page faults (`IOMMUFD_OBJ_FAULT`), and their files. */
+/** Queues of page requests (`IOMMUFD_OBJ_FAULT`), and their files. */
 import type { IoctlArgument } from '../device/ops.ts'
 import { VfioError } from '../errors.ts'
-import { iommuFaultAlloc } from '../uapi/structs.ts'
+import type { NativeEventFd } from '../native/addon.ts'
+import type { NativePageRequests } from '../native/addon-nesting.ts'
+import { addon } from '../native/load.ts'
+import { syscall } from '../native/syscall.ts'
+import { IOMMUFD_PAGE_RESP_INVALID, IOMMUFD_PAGE_RESP_SUCCESS } from '../uapi/constants.ts'
+import { iommuFaultAlloc, iommuHwptPageResponse, iommuHwptPgfault } from '../uapi/structs.ts'
 import { requireZero, takeCommand } from './command.ts'
 import type { IommufdContext } from './context.ts'
 import type { DescriptorFile, IommufdCaller } from './descriptor.ts'
 import { IommufdObject } from './object.ts'
 
-/** Sizes of `struct iommu_hwpt_pgfault` and `struct iommu_hwpt_page_response`. */
-const FAULT_SIZE = 40
-const RESPONSE_SIZE = 8
+const POLLIN = 1
 const POLLOUT = 4
 const OPERATION = 'IOMMU_FAULT_QUEUE_ALLOC'
 
-/** A queue of faults. The hardware here makes none: what is not mapped is refused, and logged. */
+/** A queue of page requests: devices ask, user space reads and answers. */
 export class FaultQueue extends IommufdObject {
   readonly kind = 'fault'
+  /** Signalled when there is something to read. */
+  readonly event: NativeEventFd
+  readonly native: NativePageRequests
 
-  destroy(): void {}
+  constructor() {
+    super()
+    this.event = syscall(OPERATION, () => addon().NativeEventFd.create(0n))
+    this.native = syscall(OPERATION, () => new (addon().iommufd.PageRequests)(this.event))
+  }
+
+  /** Reads whole groups of at most `room` requests. @throws {VfioError} EINVAL the first group has more */
+  read(room: number): Uint8Array {
+    const bytes = syscall('read', () => this.native.read(room))
+    if (!this.native.readable()) {
+      this.event.read()
+      // One that came in between has signalled what was taken just now.
+      if (this.native.readable()) this.event.signal()
+    }
+    return bytes
+  }
+
+  /** Answers a group. @throws {VfioError} EINVAL no such answer, or no group with that cookie */
+  answer(cookie: number, code: number): void {
+    if (code !== IOMMUFD_PAGE_RESP_SUCCESS && code !== IOMMUFD_PAGE_RESP_INVALID) {
+      throw new VfioError('EINVAL', 'write', { reason: `there is no answer ${code}` })
+    }
+    syscall('write', () => this.native.answer(cookie, code === IOMMUFD_PAGE_RESP_SUCCESS))
+  }
+
+  destroy(): void {
+    this.native.close()
+    this.event.close()
+  }
 }
 
 /** The file of a queue, which keeps it. */
@@ -33,22 +67,33 @@ class FaultQueueFile implements DescriptorFile {
     context.hold()
   }
 
-  /** Reads whole faults. @throws {VfioError} ESPIPE a position, or part of a fault */
+  /** Reads whole groups. @throws {VfioError} ESPIPE a position, or part of a request; EINVAL no room for the first group */
   read(_caller: unknown, into: Uint8Array, position: bigint | undefined): number {
-    requireWhole('read', into.byteLength, FAULT_SIZE, position)
-    return 0
+    const { size } = iommuHwptPgfault
+    requireWhole('read', into.byteLength, size, position)
+    const bytes = this.#queue.read(into.byteLength / size)
+    into.set(bytes)
+    return bytes.byteLength
   }
 
-  /** Answers faults. @throws {VfioError} ESPIPE a position, or part of an answer; EINVAL no such fault */
+  /** Answers groups. @throws {VfioError} ESPIPE a position, or part of an answer; EINVAL no such group or answer */
   write(_caller: unknown, from: Uint8Array, position: bigint | undefined): number {
-    requireWhole('write', from.byteLength, RESPONSE_SIZE, position)
-    if (from.byteLength === 0) return 0
-    const cookie = new DataView(from.buffer, from.byteOffset).getUint32(0, true)
-    throw new VfioError('EINVAL', 'write', { reason: `no fault ${cookie} waits for an answer` })
+    const { size } = iommuHwptPageResponse
+    requireWhole('write', from.byteLength, size, position)
+    let done = 0
+    try {
+      for (; done < from.byteLength; done += size) {
+        const { cookie, code } = iommuHwptPageResponse.decode(from.subarray(done, done + size))
+        this.#queue.answer(cookie, code)
+      }
+    } catch (error) {
+      if (done === 0) throw error
+    }
+    return done
   }
 
   poll(): number {
-    return POLLOUT
+    return POLLOUT | (this.#queue.native.readable() ? POLLIN : 0)
   }
 
   release(): void {
@@ -69,14 +114,29 @@ export function faultQueueAlloc(context: IommufdContext, argument: IoctlArgument
   requireZero(command.value.flags, OPERATION)
   const queue = context.objects.add(new FaultQueue())
   const file = new FaultQueueFile(context, queue)
+  giveFile(
+    caller,
+    file,
+    () => context.objects.destroy(queue.id),
+    (fd) => command.respond({ outFaultId: queue.id, outFaultFd: fd }),
+  )
+}
+
+/** Gives the caller a file and tells it; what cannot be told is undone. @throws {VfioError} EMFILE, and as `tell` */
+export function giveFile(
+  caller: IommufdCaller,
+  file: DescriptorFile,
+  undo: () => void,
+  tell: (fd: number) => void,
+): void {
   let fd: number | undefined
   try {
     fd = caller.install(file)
-    command.respond({ outFaultId: queue.id, outFaultFd: fd })
+    tell(fd)
   } catch (error) {
-    if (fd === undefined) file.release()
+    if (fd === undefined) file.release?.()
     else caller.remove(fd)
-    context.objects.remove(queue)
+    undo()
     throw error
   }
 }

@@ -3,7 +3,12 @@ import type { NativeDomainOptions, NativeIovaRange } from '../native/addon.ts'
 import {
   IOMMU_HW_CAP_DIRTY_TRACKING,
   IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED,
+  IOMMU_HW_INFO_SOFTWARE_ACCESSED_DIRTY,
+  IOMMU_HW_INFO_SOFTWARE_NESTING,
+  IOMMU_HW_INFO_SOFTWARE_PAGE_REQUESTS,
   IOMMU_HW_INFO_TYPE_INTEL_VTD,
+  IOMMU_HW_INFO_TYPE_SOFTWARE,
+  IOMMU_HW_QUEUES_SOFTWARE,
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
   IOMMU_HWPT_ALLOC_NEST_PARENT,
   IOMMU_HWPT_ALLOC_PASID,
@@ -11,6 +16,9 @@ import {
   MOCK_APERTURE_START,
   MOCK_PAGE_SIZE,
 } from '../uapi/constants.ts'
+import { iommuHwInfoSoftware } from '../uapi/structs.ts'
+import type { Nesting } from './nesting.ts'
+import { softwareNesting } from './software-nesting.ts'
 
 /** An IOMMU, as far as page tables and `IOMMU_GET_HW_INFO` are concerned. */
 export interface IommuHardware {
@@ -30,6 +38,10 @@ export interface IommuHardware {
   readonly info: { readonly type: number; readonly data: Uint8Array }
   /** `IOMMU_HW_CAP_*`. */
   readonly capabilities: bigint
+  /** PASIDs have so many bits; 0: there are none. */
+  readonly maxPasidLog2: number
+  /** What it does for guests with an IOMMU of their own. */
+  readonly nesting?: Nesting
 }
 
 /** Geometry of the machine's IOMMU. */
@@ -38,6 +50,8 @@ export interface MachineIommu {
   apertureStart: bigint
   apertureLast: bigint
   cacheCoherency: boolean
+  /** It presents itself as the software IOMMU that it is; absent: as an Intel VT-d. */
+  software?: { dirtyTracking: boolean; pasidWidth: number }
 }
 
 /** Size of `struct iommu_hw_info_vtd`: flags, reserved, capability and extended capability register. */
@@ -48,6 +62,7 @@ const VTD_CACHING_MODE = 1n << 7n
 
 /** The IOMMU of the machine, which presents itself as an Intel VT-d in legacy mode. */
 export function machineHardware(iommu: MachineIommu, reserved: readonly NativeIovaRange[]): IommuHardware {
+  if (iommu.software !== undefined) return softwareHardware(iommu, iommu.software, reserved)
   const { pgsizes, apertureStart, apertureLast, cacheCoherency } = iommu
   const width = BigInt(apertureLast.toString(2).length)
   const large = (pgsizes >> 21n) & 1n
@@ -64,6 +79,39 @@ export function machineHardware(iommu: MachineIommu, reserved: readonly NativeIo
     isolates: true,
     info: { type: IOMMU_HW_INFO_TYPE_INTEL_VTD, data },
     capabilities: IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED,
+    maxPasidLog2: 0,
+  }
+}
+
+/** The IOMMU of a machine that does all that it can. */
+function softwareHardware(
+  { pgsizes, apertureStart, apertureLast, cacheCoherency }: MachineIommu,
+  { dirtyTracking, pasidWidth }: { dirtyTracking: boolean; pasidWidth: number },
+  reserved: readonly NativeIovaRange[],
+): IommuHardware {
+  const data = iommuHwInfoSoftware.bytes({
+    flags:
+      IOMMU_HW_INFO_SOFTWARE_NESTING | IOMMU_HW_INFO_SOFTWARE_ACCESSED_DIRTY | IOMMU_HW_INFO_SOFTWARE_PAGE_REQUESTS,
+    levels: 0b11_1000,
+    pageSizes: 0x4020_1000n,
+    addressWidth: Math.min(52, apertureLast.toString(2).length),
+    hwQueues: IOMMU_HW_QUEUES_SOFTWARE,
+  })
+  const flags =
+    IOMMU_HWPT_ALLOC_NEST_PARENT |
+    (dirtyTracking ? IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0) |
+    (pasidWidth > 0 ? IOMMU_HWPT_ALLOC_PASID : 0)
+  return {
+    domain: { pgsizes, apertureStart, apertureLast },
+    reserved,
+    flags,
+    takesData: false,
+    cacheCoherency,
+    isolates: true,
+    info: { type: IOMMU_HW_INFO_TYPE_SOFTWARE, data },
+    capabilities: dirtyTracking ? IOMMU_HW_CAP_DIRTY_TRACKING : 0n,
+    maxPasidLog2: pasidWidth,
+    nesting: softwareNesting,
   }
 }
 
@@ -77,6 +125,7 @@ export const noHardware: IommuHardware = {
   isolates: false,
   info: { type: 0, data: new Uint8Array() },
   capabilities: IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED,
+  maxPasidLog2: 0,
 }
 
 /** Kind that the mock IOMMU tells of itself, and its one register. */
@@ -84,7 +133,7 @@ const MOCK_INFO_TYPE = 0xfeed_beef
 const MOCK_REGISTER = 0xdead_beef
 
 /** The IOMMU of the mock devices of `IOMMU_TEST_CMD`. */
-export function mockHardware(tracksDirty: boolean): IommuHardware {
+export function mockHardware(tracksDirty: boolean, pasids = false): IommuHardware {
   const data = new Uint8Array(8)
   new DataView(data.buffer).setUint32(4, MOCK_REGISTER, true)
   const dirty = tracksDirty ? IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0
@@ -102,6 +151,7 @@ export function mockHardware(tracksDirty: boolean): IommuHardware {
     isolates: true,
     info: { type: MOCK_INFO_TYPE, data },
     capabilities: IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED | (tracksDirty ? IOMMU_HW_CAP_DIRTY_TRACKING : 0n),
+    maxPasidLog2: pasids ? 20 : 0,
   }
 }
 

@@ -10,6 +10,7 @@ import {
   IOMMU_HWPT_FAULT_ID_VALID,
 } from '../uapi/constants.ts'
 import { IommufdObject } from './object.ts'
+import type { FaultQueue } from './fault-queue.ts'
 import type { IommuHardware } from './hardware.ts'
 import type { IoasObject } from './ioas.ts'
 
@@ -28,7 +29,7 @@ export class HwptPaging extends IommufdObject {
   readonly nestParent: boolean
   readonly pasid: boolean
   readonly tracksDirty: boolean
-  #faults: IommufdObject | undefined
+  #faults: FaultQueue | undefined
 
   /**
    * Makes a page table of `ioas`, which shows nothing before {@link enter}.
@@ -51,6 +52,16 @@ export class HwptPaging extends IommufdObject {
     this.native = syscall(OPERATION, () => new (addon().iommufd.PagingDomain)(options))
   }
 
+  /** Itself: what mirrors the address space. */
+  get paging(): HwptPaging {
+    return this
+  }
+
+  /** Where missing pages are asked for. */
+  get faults(): FaultQueue | undefined {
+    return this.#faults
+  }
+
   /** Shows what is mapped, and will be. @throws {VfioError} EADDRINUSE, EINVAL, EFAULT, ENOMEM */
   enter(): void {
     syscall(OPERATION, () => this.ioas.native.addDomain(this.native))
@@ -58,8 +69,8 @@ export class HwptPaging extends IommufdObject {
     this.ioas.hold()
   }
 
-  /** Reports faults to a queue, which stays as long as the page table. */
-  reportTo(queue: IommufdObject): void {
+  /** Asks for missing pages at a queue, which stays as long as the page table. */
+  reportTo(queue: FaultQueue): void {
     this.#faults = queue
     queue.hold()
   }

@@ -167,18 +167,22 @@ export function ioasChangeProcess(context: IommufdContext, argument: IoctlArgume
   for (const ioas of spaces) syscall(operation, () => ioas.native.changeProcess(task.mm, context.chargeProcess))
 }
 
-/** `IOMMU_IOAS_NOIOMMU_GET_PA`. @throws {VfioError} EOPNOTSUPP, ENOENT, EINVAL, EFAULT */
-export function ioasNoiommuGetPa(context: IommufdContext, argument: IoctlArgument): void {
+/** `IOMMU_IOAS_NOIOMMU_GET_PA`. @throws {VfioError} EPERM, EOPNOTSUPP, EINVAL, EOVERFLOW, ENOENT, EFAULT */
+export function ioasNoiommuGetPa(context: IommufdContext, argument: IoctlArgument, task: Task): void {
   const operation = 'IOMMU_IOAS_NOIOMMU_GET_PA'
   const command = takeCommand(argument, iommuIoasNoiommuGetPa, operation)
+  if (!task.capable('CAP_SYS_RAWIO')) {
+    throw new VfioError('EPERM', operation, { reason: 'physical addresses take CAP_SYS_RAWIO' })
+  }
   const { flags, __reserved, ioasId, iova, length } = command.value
   requireZero(flags | __reserved, operation)
+  if (length === 0n) throw new VfioError('EINVAL', operation, { reason: 'no bytes are asked for' })
+  if (iova === U64_MAX) throw overflow(operation)
   const ioas = context.ioas(ioasId, operation)
-  const direct = [...ioas.hwpts].some((hwpt) => !hwpt.hardware.isolates)
-  if (!direct) {
+  checkSource(ioas, { iova, length: 1n }, operation)
+  if (![...ioas.hwpts].some((hwpt) => !hwpt.hardware.isolates)) {
     throw new VfioError('EOPNOTSUPP', operation, { reason: 'no device without isolation is attached' })
   }
-  if (length === 0n) throw new VfioError('EINVAL', operation, { reason: 'no bytes are asked for' })
   const found = syscall(operation, () => ioas.native.physical(iova, length), { address: iova })
   command.respond({ length: found.length, outPhys: found.host })
 }

@@ -10,7 +10,9 @@ import { CdevDevice } from './cdev-device.ts'
 import { CdevSession } from './cdev-session.ts'
 import { CompatContainer } from './compat-container.ts'
 import type { IommufdContext } from './context.ts'
+import { FaultQueue } from './fault-queue.ts'
 import type { MachineIommu } from './hardware.ts'
+import { PageRequestQueue } from './page-request-queue.ts'
 
 /** What an iommufd needs of its machine. */
 export interface IommufdMachine {
@@ -48,6 +50,12 @@ export class Iommufd {
   /** Makes an address space (`IOMMU_IOAS_ALLOC`). @throws {VfioError} EBADF closed */
   allocIoas(): Ioas {
     return new Ioas(this.#open('IOMMU_IOAS_ALLOC').allocIoas(), this.#context, this.#task)
+  }
+
+  /** Makes a queue of page requests (`IOMMU_FAULT_QUEUE_ALLOC`). @throws {VfioError} EBADF closed */
+  allocFaultQueue(): PageRequestQueue {
+    const context = this.#open('IOMMU_FAULT_QUEUE_ALLOC')
+    return new PageRequestQueue(context.objects.add(new FaultQueue()), context)
   }
 
   /** The address space in a container's place, once a group was put in (`IOMMU_VFIO_IOAS`). @throws {VfioError} ENODEV, EBADF */

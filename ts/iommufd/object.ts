@@ -2,7 +2,18 @@
 import { VfioError } from '../errors.ts'
 
 /** What an object is. */
-export type ObjectKind = 'ioas' | 'hwpt-paging' | 'hwpt-nested' | 'device' | 'access' | 'fault' | 'selftest'
+export type ObjectKind =
+  | 'ioas'
+  | 'hwpt-paging'
+  | 'hwpt-nested'
+  | 'device'
+  | 'access'
+  | 'fault'
+  | 'viommu'
+  | 'vdevice'
+  | 'veventq'
+  | 'hw-queue'
+  | 'selftest'
 
 /** Something with an id. */
 export abstract class IommufdObject {
@@ -33,6 +44,8 @@ export abstract class IommufdObject {
 /** Objects by id: numbers from 1 on, the lowest that is free. */
 export class ObjectTable {
   readonly #objects = new Map<number, IommufdObject>()
+  /** Numbers of objects that went with another: nobody gets them again. */
+  readonly #tombs = new Set<number>()
   #lowest = 1
 
   /** Whether there is none. */
@@ -43,11 +56,21 @@ export class ObjectTable {
   /** Gives an object its id. */
   add<T extends IommufdObject>(object: T): T {
     let id = this.#lowest
-    while (this.#objects.has(id)) id++
+    while (this.#objects.has(id) || this.#tombs.has(id)) id++
     this.#lowest = id + 1
     this.#objects.set(id, object)
     object.id = id
     return object
+  }
+
+  /** Destroys an object whose number is not given away again (a tombstone). */
+  entomb(object: IommufdObject): void {
+    const { id } = object
+    if (this.#objects.get(id) !== object) return
+    this.#objects.delete(id)
+    this.#tombs.add(id)
+    object.id = 0
+    object.destroy()
   }
 
   /** Takes an object out, without destroying it. */

@@ -20,18 +20,22 @@ const MOST = 1n << 28n
 
 /** A page table that shows an address space. Made by `device.allocHwpt()`. */
 export class Hwpt {
-  readonly #object: HwptPaging
+  /**
+   * The object behind it.
+   * @internal
+   */
+  readonly object: HwptPaging
   readonly #context: IommufdContext
 
   /** @internal */
   constructor(object: HwptPaging, context: IommufdContext) {
-    this.#object = object
+    this.object = object
     this.#context = context
   }
 
   /** Its id; 0 once it is destroyed. */
   get id(): number {
-    return this.#object.id
+    return this.object.id
   }
 
   /** Starts or stops telling which pages devices write (`IOMMU_HWPT_SET_DIRTY_TRACKING`). @throws {VfioError} EOPNOTSUPP */
@@ -63,6 +67,6 @@ export class Hwpt {
 
   #open(operation: string): HwptPaging {
     if (this.id === 0) throw new VfioError('EBADF', operation, { reason: 'the page table was destroyed' })
-    return this.#object
+    return this.object
   }
 }

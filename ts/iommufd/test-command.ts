@@ -19,10 +19,17 @@ import {
   IOMMU_TEST_OP_MOCK_DOMAIN,
   IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS,
   IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE,
+  IOMMU_TEST_OP_PASID_ATTACH,
+  IOMMU_TEST_OP_PASID_CHECK_HWPT,
+  IOMMU_TEST_OP_PASID_DETACH,
+  IOMMU_TEST_OP_PASID_REPLACE,
+  IOMMU_TEST_OP_TRIGGER_IOPF,
+  MOCK_ACCESS_RW_SLOW_PATH,
   MOCK_ACCESS_RW_WRITE,
   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
   MOCK_FLAGS_ACCESS_WRITE,
   MOCK_FLAGS_DEVICE_NO_DIRTY,
+  MOCK_FLAGS_DEVICE_PASID,
 } from '../uapi/constants.ts'
 import {
   testAccessPages,
@@ -35,6 +42,8 @@ import {
   testDirty,
   testMockDomain,
   testMockDomainReplace,
+  testPasid,
+  testTriggerIopf,
 } from '../uapi/structs.ts'
 import { requireZero, takeCommand } from './command.ts'
 import type { IommufdContext } from './context.ts'
@@ -67,7 +76,7 @@ class MockDevice extends IommufdObject {
     const { device } = this
     this.device = undefined
     if (device === undefined) return
-    device.detach()
+    device.leave()
     device.release()
     this.#context.objects.remove(device)
   }
@@ -87,6 +96,11 @@ const OPERATIONS: ReadonlyMap<number, Operation> = new Map([
   [IOMMU_TEST_OP_DESTROY_ACCESS_PAGES, destroyAccessPages],
   [IOMMU_TEST_OP_ACCESS_RW, accessRw],
   [IOMMU_TEST_OP_DIRTY, dirty],
+  [IOMMU_TEST_OP_TRIGGER_IOPF, triggerIopf],
+  [IOMMU_TEST_OP_PASID_ATTACH, (context, argument) => changePasid(context, argument, false)],
+  [IOMMU_TEST_OP_PASID_REPLACE, (context, argument) => changePasid(context, argument, true)],
+  [IOMMU_TEST_OP_PASID_DETACH, detachPasid],
+  [IOMMU_TEST_OP_PASID_CHECK_HWPT, checkPasid],
 ])
 
 /** Does an operation. @throws {VfioError} EOPNOTSUPP unknown, and what the operation refuses with */
@@ -99,20 +113,23 @@ export function testCommand(context: IommufdContext, argument: IoctlArgument, ca
 
 function addReserved(context: IommufdContext, argument: IoctlArgument): void {
   const { id, start, length } = takeCommand(argument, testAddReserved, OPERATION).value
+  if (length === 0n) throw new VfioError('EINVAL', OPERATION, { reason: 'nothing is to be reserved' })
+  if (start + length - 1n >= 2n ** 64n) throw new VfioError('EOVERFLOW', OPERATION, { address: start })
   const { native } = context.ioas(id, OPERATION)
-  const last = BigInt.asUintN(64, start + length - 1n)
-  syscall(OPERATION, () => native.reserve([{ start, last }]))
+  syscall(OPERATION, () => native.reserve([{ start, last: start + length - 1n }]))
 }
 
 function mockDomain(context: IommufdContext, argument: IoctlArgument, flagged: boolean): void {
   const command = takeCommand(argument, testMockDomain, OPERATION)
   const { id, devFlags } = command.value
   const flags = flagged ? devFlags : 0
-  requireZero(flags & ~MOCK_FLAGS_DEVICE_NO_DIRTY, OPERATION)
+  if ((flags & ~(MOCK_FLAGS_DEVICE_NO_DIRTY | MOCK_FLAGS_DEVICE_PASID)) !== 0) {
+    throw new VfioError('EINVAL', OPERATION, { reason: 'unknown flags of the mock device' })
+  }
   const { objects } = context
   const mock = objects.add(new MockDevice(context))
   try {
-    const hardware = mockHardware((flags & MOCK_FLAGS_DEVICE_NO_DIRTY) === 0)
+    const hardware = mockHardware((flags & MOCK_FLAGS_DEVICE_NO_DIRTY) === 0, (flags & MOCK_FLAGS_DEVICE_PASID) !== 0)
     const device = objects.add(new IommufdDevice(objects, new AttachGroup(), hardware))
     device.hold()
     mock.device = device
@@ -192,7 +209,7 @@ function destroyAccessPages(_context: IommufdContext, argument: IoctlArgument, c
 function accessRw(_context: IommufdContext, argument: IoctlArgument, caller: IommufdCaller): void {
   const { id, flags, iova, length, uptr } = takeCommand(argument, testAccessRw, OPERATION).value
   requireSize(length)
-  requireZero(flags & ~MOCK_ACCESS_RW_WRITE, OPERATION)
+  requireZero(flags & ~(MOCK_ACCESS_RW_WRITE | MOCK_ACCESS_RW_SLOW_PATH), OPERATION)
   const { native } = accessOf(caller, id).access
   if ((flags & MOCK_ACCESS_RW_WRITE) === 0) {
     const bytes = syscall(OPERATION, () => native.read(iova, Number(length)), { address: iova })
@@ -210,7 +227,8 @@ function dirty(context: IommufdContext, argument: IoctlArgument, task: Task): vo
   const hwpt = context.objects.getOf(id, HwptPaging, OPERATION)
   const unaligned = pageSize === 0n || length === 0n || iova % pageSize !== 0n || length % pageSize !== 0n
   if (unaligned || uptr === 0n || flags !== 0) throw new VfioError('EINVAL', OPERATION)
-  if (!hwpt.tracksDirty) throw new VfioError('EINVAL', OPERATION, { reason: 'the page table tracks no dirty pages' })
+  if (!hwpt.tracksDirty || !hwpt.ioas.native.isTracking(hwpt.native))
+    throw new VfioError('EINVAL', OPERATION, { reason: 'the page table tracks no dirty pages' })
   const pages = length / pageSize
   if (pages > MOST_PAGES) throw new VfioError('ENOMEM', OPERATION)
   const bitmap = new Uint8Array(Number((pages + 7n) / 8n))
@@ -222,6 +240,43 @@ function dirty(context: IommufdContext, argument: IoctlArgument, task: Task): vo
     count++
   }
   command.respond({ outNrDirty: count })
+}
+
+/** Has a mock device request a page of what it is attached to; nothing comes of it where nobody takes requests. */
+function triggerIopf(context: IommufdContext, argument: IoctlArgument): void {
+  const { devId, pasid, grpid, perm, addr } = takeCommand(argument, testTriggerIopf, OPERATION).value
+  const device = context.objects.getOf(devId, IommufdDevice, OPERATION)
+  if (device.port !== undefined) throw new VfioError('EINVAL', OPERATION, { reason: 'this is no mock device' })
+  const faults = device.hwpt(pasid)?.faults
+  if (faults === undefined) return
+  syscall(OPERATION, () => faults.native.report(device.id, pasid === 0 ? undefined : pasid, grpid, perm, addr))
+}
+
+function mockOf(context: IommufdContext, id: number): IommufdDevice {
+  const { device } = context.objects.getOf(id, MockDevice, OPERATION)
+  if (device === undefined) throw new VfioError('EINVAL', OPERATION, { reason: 'the mock device is gone' })
+  return device
+}
+
+function changePasid(context: IommufdContext, argument: IoctlArgument, replace: boolean): void {
+  const command = takeCommand(argument, testPasid, OPERATION)
+  const { id, pasid, ptId } = command.value
+  const device = mockOf(context, id)
+  const attached = replace ? device.replace(ptId, pasid) : device.attach(ptId, pasid)
+  command.respond({ ptId: attached })
+}
+
+function detachPasid(context: IommufdContext, argument: IoctlArgument): void {
+  const { id, pasid } = takeCommand(argument, testPasid, OPERATION).value
+  mockOf(context, id).detach(pasid)
+}
+
+/** Compares the page table of a PASID with one; 0 stands for none. */
+function checkPasid(context: IommufdContext, argument: IoctlArgument): void {
+  const { id, pasid, ptId } = takeCommand(argument, testPasid, OPERATION).value
+  const attached = mockOf(context, id).hwpt(pasid)?.id ?? 0
+  if (ptId !== 0) context.objects.get(ptId, OPERATION)
+  if (attached !== ptId) throw new VfioError('EINVAL', OPERATION, { reason: `it is attached to ${attached}` })
 }
 
 function requireSize(length: bigint): void {

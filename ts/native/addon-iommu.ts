@@ -146,6 +146,8 @@ export interface NativeDma {
   /** Promise forms, which reach memory by message too; they reject with the codes of {@link read} and {@link write}, or ECANCELED. */
   submitRead(iova: U64, length: number): Promise<Uint8Array>
   submitWrite(iova: U64, from: Uint8Array): Promise<void>
+  /** What the device sees by a PASID. @throws EOPNOTSUPP there are none, EINVAL, ENODEV */
+  withPasid(pasid: number): NativeDma
   /** A number by which another Worker of this process gets the same view ({@link NativeDmaClass.adopt}). */
   share(): bigint
 }
@@ -194,6 +196,9 @@ export type NativeFaultReason =
   | 'not-attached'
   | 'would-block'
   | 'out-of-memory'
+  | 'page-requested'
+  | 'broken-table'
+  | 'unbacked'
 
 /** A refused DMA. */
 export interface NativeFault {

@@ -1,6 +1,14 @@
 /** The part of the addon that is iommufd: address spaces, and what is attached to them. See `addon.ts` for its manners. */
 import type { NativeDma, NativeFaultLog } from './addon-iommu.ts'
 import type { NativeAddressSpace, NativeMemory } from './addon-memory.ts'
+import type {
+  NativeCommandQueue,
+  NativeEventQueue,
+  NativeNestedTable,
+  NativePageRequests,
+  NativeVirtualIommu,
+} from './addon-nesting.ts'
+import type { NativeEventFd } from './addon.ts'
 
 /** A range of addresses, both ends inclusive. */
 export interface NativeIovaRange {
@@ -109,6 +117,8 @@ export interface NativeIoas {
   dirtyBitmap(domain: NativePagingDomain, request: NativeDirtyRequest, size: number): Uint8Array
   /** Marks bytes as written. */
   markDirty(domain: NativePagingDomain, iova: bigint, length: bigint): void
+  /** Whether written pages are being told of. */
+  isTracking(domain: NativePagingDomain): boolean
   /** Compares what a domain maps with memory of a process. @throws EINVAL, EFAULT */
   checkMap(
     domain: NativePagingDomain,
@@ -133,11 +143,25 @@ export interface NativeIoasAccess {
   unpin(iova: bigint, length: bigint): void
 }
 
-/** A device's view of memory, whatever it is attached to. */
+/** What an attachment tells of what it is refused. */
+export interface NativeReporting {
+  /** Id of the device within the iommufd. */
+  device: number
+  /** Where missing pages are asked for. */
+  requests?: NativePageRequests | undefined
+  /** The device's virtual IOMMU, and its id there. */
+  events?: { viommu: NativeVirtualIommu; virtId: bigint } | undefined
+}
+
+/** A device's view of memory, whatever it is attached to; PASID 0 is the device without one. */
 export interface NativeDevicePort {
-  attachDomain(domain: NativePagingDomain, ioas: NativeIoas): void
+  attachDomain(pasid: number, domain: NativePagingDomain, ioas: NativeIoas, reporting: NativeReporting): void
+  attachNested(pasid: number, table: NativeNestedTable, reporting: NativeReporting): void
   attachAccess(access: NativeIoasAccess): void
-  detach(): void
+  /** Leads nowhere: accesses that wait for their pages fail. */
+  detach(pasid: number): void
+  /** Makes the device known to a virtual IOMMU by a number, or unknown. */
+  join(viommu: NativeVirtualIommu, virtId: bigint, known: boolean): void
   dma(): NativeDma
 }
 
@@ -149,6 +173,24 @@ export interface NativeIommufd {
   readonly IoasAccess: new (mayPin: boolean, onUnmap?: (iova: bigint, length: bigint) => void) => NativeIoasAccess
   /** Refused DMA goes to `faults`. */
   readonly DevicePort: new (name: string, faults: NativeFaultLog) => NativeDevicePort
+  /** @throws EINVAL */
+  readonly NestedTable: new (
+    options: { root: bigint; levels: number; accessedDirty: boolean },
+    parent: NativePagingDomain,
+    ioas: NativeIoas,
+  ) => NativeNestedTable
+  /** Signals `event` when there is something to read. */
+  readonly PageRequests: new (event: NativeEventFd) => NativePageRequests
+  /** Signals `event` when there is something to read. */
+  readonly EventQueue: new (depth: number, event: NativeEventFd) => NativeEventQueue
+  readonly VirtualIommu: new (parent: NativePagingDomain, ioas: NativeIoas) => NativeVirtualIommu
+  /** @throws EINVAL, ENOENT, EFAULT, ENOMEM */
+  readonly CommandQueue: new (
+    viommu: NativeVirtualIommu,
+    index: number,
+    base: bigint,
+    length: bigint,
+  ) => NativeCommandQueue
   /** Makes a log of refused DMA. */
   faultLog(): NativeFaultLog
 }

@@ -59,6 +59,7 @@ export interface BindingIoas {
     size: number,
   ): Uint8Array
   markDirty(domain: BindingPagingDomain, iova: bigint, length: bigint): void
+  isTracking(domain: BindingPagingDomain): boolean
   checkMap(domain: BindingPagingDomain, iova: bigint, length: bigint, mm: number, address: bigint): void
   areas(): number
 }
@@ -72,11 +73,63 @@ export interface BindingIoasAccess {
   unpin(iova: bigint, length: bigint): void
 }
 
+/** Owner of a guest's page table. */
+export interface BindingNestedTable {
+  invalidate(iova: bigint, npages: bigint): void
+}
+
+/** Owner of page requests. */
+export interface BindingPageRequests {
+  readable(): boolean
+  read(room: number): Uint8Array
+  answer(cookie: number, success: boolean): void
+  report(device: number, pasid: number | undefined, number: number, perm: number, page: bigint): void
+  close(): void
+}
+
+/** Owner of events. */
+export interface BindingEventQueue {
+  readable(): boolean
+  read(room: number): Uint8Array
+  report(data: Uint8Array): void
+  close(): void
+}
+
+/** Owner of a guest's IOMMU. */
+export interface BindingVirtualIommu {
+  setEvents(queue: BindingEventQueue | undefined): void
+  setDevice(virtId: bigint, port: BindingDevicePort | undefined): void
+  addTable(table: BindingNestedTable): void
+  execute(command: Uint8Array): number
+}
+
+/** Owner of a ring of commands. */
+export interface BindingCommandQueue {
+  ring(producer: number): void
+  resume(): void
+  status(): number[]
+  close(): void
+}
+
 /** Owner of a port. */
 export interface BindingDevicePort {
-  attachDomain(domain: BindingPagingDomain, ioas: BindingIoas): void
+  attachDomain(
+    pasid: number | undefined,
+    domain: BindingPagingDomain,
+    ioas: BindingIoas,
+    device: number,
+    requests: BindingPageRequests | undefined,
+  ): void
+  attachNested(
+    pasid: number | undefined,
+    table: BindingNestedTable,
+    device: number,
+    requests: BindingPageRequests | undefined,
+    viommu: BindingVirtualIommu | undefined,
+    virtId: bigint,
+  ): void
   attachAccess(access: BindingIoasAccess): void
-  detach(): void
+  detach(pasid: number | undefined): void
   dma(): BindingDma
 }
 
@@ -94,6 +147,22 @@ export interface BindingIommufdClasses {
     mayPin: boolean,
     onUnmap: ((iova: bigint, length: bigint) => void) | undefined,
   ) => BindingIoasAccess
+  NativeNestedTable: new (
+    root: bigint,
+    levels: number,
+    accessedDirty: boolean,
+    parent: BindingPagingDomain,
+    ioas: BindingIoas,
+  ) => BindingNestedTable
+  NativePageRequests: new (event: number) => BindingPageRequests
+  NativeEventQueue: new (depth: number, event: number) => BindingEventQueue
+  NativeVirtualIommu: new (parent: BindingPagingDomain, ioas: BindingIoas) => BindingVirtualIommu
+  NativeCommandQueue: new (
+    viommu: BindingVirtualIommu,
+    index: number,
+    base: bigint,
+    length: bigint,
+  ) => BindingCommandQueue
   NativeDevicePort: new (name: string, faults: BindingFaultLog) => BindingDevicePort
   NativeFaultLog: { create(): BindingFaultLog }
 }

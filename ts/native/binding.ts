@@ -156,6 +156,7 @@ export interface BindingType1 {
 export interface BindingDma {
   readonly handle: number
   readonly name: string
+  withPasid(pasid: number): BindingDma
   submitRead(iova: bigint, length: number): Promise<Uint8Array>
   submitWrite(iova: bigint, from: Uint8Array): Promise<void>
   share(): bigint

@@ -138,6 +138,10 @@ export class DmaHandle implements NativeDma {
     return this.#owner.submitWrite(u64(iova, 'iova'), bytes(from, 'from'))
   }
 
+  withPasid(pasid: number): NativeDma {
+    return new DmaHandle(this.#raw, this.#owner.withPasid(pasid))
+  }
+
   share(): bigint {
     return this.#owner.share()
   }

@@ -163,6 +163,10 @@ export class IoasHandle implements NativeIoas {
     this.#owner.markDirty(PagingDomainHandle.ownerOf(domain), iova, length)
   }
 
+  isTracking(domain: NativePagingDomain): boolean {
+    return this.#owner.isTracking(PagingDomainHandle.ownerOf(domain))
+  }
+
   checkMap(
     domain: NativePagingDomain,
     range: { iova: bigint; length: bigint },

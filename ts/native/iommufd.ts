@@ -8,13 +8,24 @@ import type {
   NativeIoasAccess,
   NativeIommufd,
   NativePagingDomain,
+  NativeReporting,
 } from './addon-iommufd.ts'
+import type { NativeNestedTable, NativeVirtualIommu } from './addon-nesting.ts'
+import type { NativeEventFd } from './addon.ts'
 import type { NativeAddressSpace } from './addon-memory.ts'
 import { AddressSpaceHandle } from './address-space.ts'
 import type { BindingDevicePort, BindingIoasAccess, IommufdBinding } from './binding-iommufd.ts'
 import { DmaHandle } from './dma.ts'
 import { FaultLogHandle } from './fault-log.ts'
 import { IoasHandle, PagingDomainHandle } from './ioas.ts'
+import {
+  CommandQueueHandle,
+  EventQueueHandle,
+  NestedTableHandle,
+  type NestedTableOptions,
+  PageRequestsHandle,
+  VirtualIommuHandle,
+} from './nesting.ts'
 
 class AccessHandle implements NativeIoasAccess {
   readonly #owner: BindingIoasAccess
@@ -61,21 +72,42 @@ class PortHandle implements NativeDevicePort {
     this.#owner = new raw.NativeDevicePort(name, FaultLogHandle.ownerOf(faults, 'faults'))
   }
 
-  attachDomain(domain: NativePagingDomain, ioas: NativeIoas): void {
-    this.#owner.attachDomain(PagingDomainHandle.ownerOf(domain), IoasHandle.ownerOf(ioas))
+  attachDomain(pasid: number, domain: NativePagingDomain, ioas: NativeIoas, reporting: NativeReporting): void {
+    const [table, space] = [PagingDomainHandle.ownerOf(domain), IoasHandle.ownerOf(ioas)]
+    this.#owner.attachDomain(withPasid(pasid), table, space, reporting.device, requestsOf(reporting))
+  }
+
+  attachNested(pasid: number, table: NativeNestedTable, reporting: NativeReporting): void {
+    const { device, events } = reporting
+    const viommu = events === undefined ? undefined : VirtualIommuHandle.ownerOf(events.viommu)
+    const nested = NestedTableHandle.ownerOf(table)
+    const virtId = events?.virtId ?? 0n
+    this.#owner.attachNested(withPasid(pasid), nested, device, requestsOf(reporting), viommu, virtId)
   }
 
   attachAccess(access: NativeIoasAccess): void {
     this.#owner.attachAccess(AccessHandle.ownerOf(access))
   }
 
-  detach(): void {
-    this.#owner.detach()
+  detach(pasid: number): void {
+    this.#owner.detach(withPasid(pasid))
+  }
+
+  join(viommu: NativeVirtualIommu, virtId: bigint, known: boolean): void {
+    VirtualIommuHandle.ownerOf(viommu).setDevice(virtId, known ? this.#owner : undefined)
   }
 
   dma(): NativeDma {
     return new DmaHandle(this.#raw, this.#owner.dma())
   }
+}
+
+function withPasid(pasid: number): number | undefined {
+  return pasid === 0 ? undefined : pasid
+}
+
+function requestsOf({ requests }: NativeReporting) {
+  return requests === undefined ? undefined : PageRequestsHandle.ownerOf(requests)
 }
 
 /** Makes the classes over `raw`. */
@@ -99,6 +131,31 @@ export function iommufdClasses(raw: IommufdBinding): NativeIommufd {
     DevicePort: class extends PortHandle {
       constructor(name: string, faults: NativeFaultLog) {
         super(raw, name, faults)
+      }
+    },
+    NestedTable: class extends NestedTableHandle {
+      constructor(options: NestedTableOptions, parent: NativePagingDomain, ioas: NativeIoas) {
+        super(raw, options, parent, ioas)
+      }
+    },
+    PageRequests: class extends PageRequestsHandle {
+      constructor(event: NativeEventFd) {
+        super(raw, event)
+      }
+    },
+    EventQueue: class extends EventQueueHandle {
+      constructor(depth: number, event: NativeEventFd) {
+        super(raw, depth, event)
+      }
+    },
+    VirtualIommu: class extends VirtualIommuHandle {
+      constructor(parent: NativePagingDomain, ioas: NativeIoas) {
+        super(raw, parent, ioas)
+      }
+    },
+    CommandQueue: class extends CommandQueueHandle {
+      constructor(viommu: NativeVirtualIommu, index: number, base: bigint, length: bigint) {
+        super(raw, viommu, index, base, length)
       }
     },
     faultLog: () => new FaultLogHandle(raw.NativeFaultLog.create()),

@@ -476,6 +476,69 @@ export const IOMMU_HW_QUEUE_TYPE_DEFAULT = 0
 /** One of NVIDIA's command queues. */
 export const IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV = 1
 
+// iommufd: the software IOMMU
+
+/** The IOMMU of a simulated machine. */
+export const IOMMU_HW_INFO_TYPE_SOFTWARE = 0x5646494f
+/** Guests' page tables are walked. */
+export const IOMMU_HW_INFO_SOFTWARE_NESTING = 1
+/** The walk can note what was accessed and written. */
+export const IOMMU_HW_INFO_SOFTWARE_ACCESSED_DIRTY = 2
+/** Devices ask for pages that are missing. */
+export const IOMMU_HW_INFO_SOFTWARE_PAGE_REQUESTS = 4
+/** Data of a guest's page table. */
+export const IOMMU_HWPT_DATA_SOFTWARE = 0x5646494f
+/** The walk notes what was accessed and written. */
+export const IOMMU_HWPT_SOFTWARE_ACCESSED_DIRTY = 1
+/** Invalidation entries of a guest's page table. */
+export const IOMMU_HWPT_INVALIDATE_DATA_SOFTWARE = 0x5646494f
+/** A virtual IOMMU of a simulated machine. */
+export const IOMMU_VIOMMU_TYPE_SOFTWARE = 0x5646494f
+/** Commands of a virtual IOMMU. */
+export const IOMMU_VIOMMU_INVALIDATE_DATA_SOFTWARE = 0x5646494f
+/** Command: forgets every translation of the virtual IOMMU. */
+export const IOMMU_VIOMMU_SOFTWARE_INVALIDATE_ALL = 1
+/** Command: forgets translations of one device's PASID. */
+export const IOMMU_VIOMMU_SOFTWARE_INVALIDATE_PAGES = 2
+/** Command: writes a value to guest memory, after the commands before it. */
+export const IOMMU_VIOMMU_SOFTWARE_SYNC = 3
+/** No such command, unknown flags, or a reserved member is set. */
+export const IOMMU_SOFTWARE_ERROR_UNKNOWN = 1
+/** No device has that number. */
+export const IOMMU_SOFTWARE_ERROR_NO_DEVICE = 2
+/** The addresses make no sense. */
+export const IOMMU_SOFTWARE_ERROR_ADDRESS = 3
+/** Memory that is needed is not there. */
+export const IOMMU_SOFTWARE_ERROR_MEMORY = 4
+/** The producer index is too far ahead. */
+export const IOMMU_SOFTWARE_ERROR_INDEX = 5
+/** Events of a virtual IOMMU of a simulated machine. */
+export const IOMMU_VEVENTQ_TYPE_SOFTWARE = 0x5646494f
+/** Event: a DMA was refused. */
+export const IOMMU_VEVENT_SOFTWARE_TRANSLATION = 1
+/** Event: a queue of commands stopped. */
+export const IOMMU_VEVENT_SOFTWARE_QUEUE = 2
+/** The device wanted to write. */
+export const IOMMU_VEVENT_SOFTWARE_WRITE = 1
+/** The DMA had a PASID. */
+export const IOMMU_VEVENT_SOFTWARE_PASID = 2
+/** A queue of commands. */
+export const IOMMU_HW_QUEUE_TYPE_SOFTWARE = 0x5646494f
+/** Queues of one virtual IOMMU. */
+export const IOMMU_HW_QUEUES_SOFTWARE = 4
+/** The PASID of a page request is meant. */
+export const IOMMU_PGFAULT_FLAGS_PASID_VALID = 1
+/** The last page request of its group. */
+export const IOMMU_PGFAULT_FLAGS_LAST_PAGE = 2
+/** A page is requested for reading. */
+export const IOMMU_PGFAULT_PERM_READ = 1
+/** A page is requested for writing. */
+export const IOMMU_PGFAULT_PERM_WRITE = 2
+/** The pages are there. */
+export const IOMMUFD_PAGE_RESP_SUCCESS = 0
+/** The pages will not come. */
+export const IOMMUFD_PAGE_RESP_INVALID = 1
+
 // iommufd: self-test requests
 
 /** Reserves IOVAs of an IOAS. */
@@ -504,6 +567,38 @@ export const IOMMU_TEST_OP_ACCESS_REPLACE_IOAS = 0xb
 export const IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS = 0xc
 /** Marks pages of a page table dirty. */
 export const IOMMU_TEST_OP_DIRTY = 0xd
+/** Compares an entry of a nested page table's mock cache. */
+export const IOMMU_TEST_OP_MD_CHECK_IOTLB = 0xe
+/** Has a mock device request a page. */
+export const IOMMU_TEST_OP_TRIGGER_IOPF = 0xf
+/** Compares an entry of a mock device's cache. */
+export const IOMMU_TEST_OP_DEV_CHECK_CACHE = 0x10
+/** Has a mock device cause an event of its virtual IOMMU. */
+export const IOMMU_TEST_OP_TRIGGER_VEVENT = 0x11
+/** Attaches a PASID of a mock device. */
+export const IOMMU_TEST_OP_PASID_ATTACH = 0x12
+/** Moves a PASID of a mock device. */
+export const IOMMU_TEST_OP_PASID_REPLACE = 0x13
+/** Detaches a PASID of a mock device. */
+export const IOMMU_TEST_OP_PASID_DETACH = 0x14
+/** Compares what a PASID of a mock device is attached to. */
+export const IOMMU_TEST_OP_PASID_CHECK_HWPT = 0x15
+/** The mock device has PASIDs. */
+export const MOCK_FLAGS_DEVICE_PASID = 4
+/** The copy goes page by page. */
+export const MOCK_ACCESS_RW_SLOW_PATH = 4
+/** Data of a mock page table. */
+export const IOMMU_HWPT_DATA_SELFTEST = 0xdead
+/** Invalidation entries of a mock page table. */
+export const IOMMU_HWPT_INVALIDATE_DATA_SELFTEST = 0xdeadbeef
+/** A mock virtual IOMMU. */
+export const IOMMU_VIOMMU_TYPE_SELFTEST = 0xdeadbeef
+/** Invalidation entries of a mock virtual IOMMU. */
+export const IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST = 0xdeadbeef
+/** Events of a mock virtual IOMMU. */
+export const IOMMU_VEVENTQ_TYPE_SELFTEST = 0xbeefbeef
+/** A mock hardware queue. */
+export const IOMMU_HW_QUEUE_TYPE_SELFTEST = 0xdeadbeef
 /** First IOVA of the mock domain. */
 export const MOCK_APERTURE_START = 0x1000000
 /** Last IOVA of the mock domain. */

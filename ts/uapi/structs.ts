@@ -765,6 +765,101 @@ export const iommuHwQueueAlloc = struct('iommu_hw_queue_alloc', 40, {
   length: u64(32),
 })
 
+/** What `IOMMU_GET_HW_INFO` tells of the IOMMU of a simulated machine. */
+export const iommuHwInfoSoftware = struct('iommu_hw_info_software', 24, {
+  /** `IOMMU_HW_INFO_SOFTWARE_*` */
+  flags: u32(0),
+  /** bit n: guests' page tables may have n levels */
+  levels: u32(4),
+  /** one bit per page size of guests' tables */
+  pageSizes: u64(8, 'page_sizes'),
+  /** bits of a guest physical address */
+  addressWidth: u32(16, 'address_width'),
+  /** command queues of one virtual IOMMU */
+  hwQueues: u32(20, 'hw_queues'),
+})
+
+/** A guest's page table, as `IOMMU_HWPT_ALLOC` takes it. */
+export const iommuHwptSoftware = struct('iommu_hwpt_software', 16, {
+  /** guest physical address of the topmost page */
+  root: u64(0),
+  /** 3 to 5 */
+  levels: u32(8),
+  /** `IOMMU_HWPT_SOFTWARE_*` */
+  flags: u32(12),
+})
+
+/** An entry of `IOMMU_HWPT_INVALIDATE` for a guest's page table. */
+export const iommuHwptInvalidateSoftware = struct('iommu_hwpt_invalidate_software', 24, {
+  /** first address; 0 with all pages */
+  addr: u64(0),
+  /** pages of 4 KiB; 2^64-1 stands for all */
+  npages: u64(8),
+  flags: u32(16),
+  /** why it was not done comes back: `IOMMU_SOFTWARE_ERROR_*` */
+  hwError: u32(20, 'hw_error'),
+})
+
+/** What `IOMMU_VIOMMU_ALLOC` takes and tells. */
+export const iommuViommuSoftware = struct('iommu_viommu_software', 24, {
+  flags: u32(0),
+  __reserved: u32(4),
+  /** where to map the registers of the command queues */
+  outMmapOffset: u64(8, 'out_mmap_offset'),
+  outMmapLength: u64(16, 'out_mmap_length'),
+})
+
+/** A command of a virtual IOMMU: in a queue, or an entry of `IOMMU_HWPT_INVALIDATE`. */
+export const iommuViommuSoftwareCommand = struct('iommu_viommu_software_command', 32, {
+  /** `IOMMU_VIOMMU_SOFTWARE_*` */
+  opcode: u32(0),
+  /** 0 is the device without one */
+  pasid: u32(4),
+  /** the guest's number of the device */
+  virtId: u64(8, 'virt_id'),
+  /** first address, or where the value goes */
+  addr: u64(16),
+  /** pages of 4 KiB, or the value */
+  count: u64(24),
+})
+
+/** An event of a virtual IOMMU, behind its header. */
+export const iommuVeventSoftware = struct('iommu_vevent_software', 32, {
+  /** the guest's number of the device, or the index of the queue */
+  virtId: u64(0, 'virt_id'),
+  /** where the DMA went, or where the command lies */
+  addr: u64(8),
+  /** `IOMMU_VEVENT_SOFTWARE_*` */
+  kind: u32(16),
+  /** 1 not present, 2 permission, 3 outside the table, 4 broken table, 5 no such guest memory; or `IOMMU_SOFTWARE_ERROR_*` */
+  reason: u32(20),
+  pasid: u32(24),
+  /** `IOMMU_VEVENT_SOFTWARE_WRITE`, `IOMMU_VEVENT_SOFTWARE_PASID` */
+  flags: u32(28),
+})
+
+/** A page request, as it is read from a fault queue. */
+export const iommuHwptPgfault = struct('iommu_hwpt_pgfault', 40, {
+  /** `IOMMU_PGFAULT_FLAGS_*` */
+  flags: u32(0),
+  devId: u32(4, 'dev_id'),
+  pasid: u32(8),
+  grpid: u32(12),
+  /** `IOMMU_PGFAULT_PERM_*` */
+  perm: u32(16),
+  __reserved: u32(20),
+  addr: u64(24),
+  length: u32(32),
+  cookie: u32(36),
+})
+
+/** The answer to a group of page requests. */
+export const iommuHwptPageResponse = struct('iommu_hwpt_page_response', 8, {
+  cookie: u32(0),
+  /** `IOMMUFD_PAGE_RESP_*` */
+  code: u32(4),
+})
+
 /** Operation `ADD_RESERVED`. */
 export const testAddReserved = struct('test_add_reserved', 72, {
   size: u32(0),
@@ -928,6 +1023,58 @@ export const testDirty = struct('test_dirty', 72, {
   last: u32(64),
 })
 
+/** Operation `MD_CHECK_IOTLB`, and `DEV_CHECK_CACHE`, whose entry is one of a device. */
+export const testCheckCache = struct('test_check_cache', 72, {
+  size: u32(0),
+  op: u32(4),
+  id: u32(8),
+  __reserved: u32(12),
+  entry: u32(16),
+  value: u32(20),
+  pad: u64s(24, 5),
+  last: u32(64),
+})
+
+/** Operation `TRIGGER_IOPF`. */
+export const testTriggerIopf = struct('test_trigger_iopf', 72, {
+  size: u32(0),
+  op: u32(4),
+  id: u32(8),
+  __reserved: u32(12),
+  devId: u32(16, 'dev_id'),
+  pasid: u32(20),
+  grpid: u32(24),
+  perm: u32(28),
+  addr: u64(32),
+  pad: u64s(40, 3),
+  last: u32(64),
+})
+
+/** Operation `TRIGGER_VEVENT`. */
+export const testTriggerVevent = struct('test_trigger_vevent', 72, {
+  size: u32(0),
+  op: u32(4),
+  id: u32(8),
+  __reserved: u32(12),
+  devId: u32(16, 'dev_id'),
+  pad0: u32(20),
+  pad: u64s(24, 5),
+  last: u32(64),
+})
+
+/** Operations on PASIDs of a mock device. */
+export const testPasid = struct('test_pasid', 72, {
+  size: u32(0),
+  op: u32(4),
+  id: u32(8),
+  __reserved: u32(12),
+  pasid: u32(16),
+  /** an address space or a page table */
+  ptId: u32(20, 'pt_id'),
+  pad: u64s(24, 5),
+  last: u32(64),
+})
+
 /** Request of `KVM_CREATE_DEVICE`. */
 export const kvmCreateDevice = struct('kvm_create_device', 12, {
   /** `KVM_DEV_TYPE_*` */
@@ -1026,6 +1173,14 @@ export const STRUCTS = {
   iommu_vdevice_alloc: iommuVdeviceAlloc,
   iommu_veventq_alloc: iommuVeventqAlloc,
   iommu_hw_queue_alloc: iommuHwQueueAlloc,
+  iommu_hw_info_software: iommuHwInfoSoftware,
+  iommu_hwpt_software: iommuHwptSoftware,
+  iommu_hwpt_invalidate_software: iommuHwptInvalidateSoftware,
+  iommu_viommu_software: iommuViommuSoftware,
+  iommu_viommu_software_command: iommuViommuSoftwareCommand,
+  iommu_vevent_software: iommuVeventSoftware,
+  iommu_hwpt_pgfault: iommuHwptPgfault,
+  iommu_hwpt_page_response: iommuHwptPageResponse,
   test_add_reserved: testAddReserved,
   test_mock_domain: testMockDomain,
   test_mock_domain_replace: testMockDomainReplace,
@@ -1038,6 +1193,10 @@ export const STRUCTS = {
   test_memory_limit: testMemoryLimit,
   test_access_replace_ioas: testAccessReplaceIoas,
   test_dirty: testDirty,
+  test_check_cache: testCheckCache,
+  test_trigger_iopf: testTriggerIopf,
+  test_trigger_vevent: testTriggerVevent,
+  test_pasid: testPasid,
   kvm_create_device: kvmCreateDevice,
   kvm_device_attr: kvmDeviceAttr,
   kvm_vfio_spapr_tce: kvmVfioSpaprTce,

@@ -23,6 +23,7 @@ mod interrupt;
 mod message;
 mod model;
 mod msix_table;
+mod pasid_port;
 pub mod registers;
 mod reset;
 mod saved_state;

@@ -59,6 +59,12 @@ pub enum FaultReason {
     WouldBlock,
     /// There is no memory for a request of this size.
     OutOfMemory,
+    /// The page was asked for, which a synchronous access cannot wait for.
+    PageRequested,
+    /// A guest's page table makes no sense, or does not lie in its memory.
+    BrokenTable,
+    /// A guest's page table leads to memory that the guest does not have.
+    Unbacked,
 }
 
 impl FaultReason {
@@ -76,6 +82,9 @@ impl FaultReason {
             Self::NotAttached => "the device is attached to no address space",
             Self::WouldBlock => "the memory is only reachable by messages",
             Self::OutOfMemory => "there is no memory for a request of this size",
+            Self::PageRequested => "its page was asked for and is not there yet",
+            Self::BrokenTable => "the guest's page table makes no sense",
+            Self::Unbacked => "the guest's page table leads to memory that it does not have",
         }
     }
 }
@@ -99,7 +108,7 @@ impl DmaFault {
     #[must_use]
     pub const fn errno(self) -> Errno {
         match self.reason {
-            FaultReason::WouldBlock => Errno::EAGAIN,
+            FaultReason::WouldBlock | FaultReason::PageRequested => Errno::EAGAIN,
             FaultReason::OutOfMemory => Errno::ENOMEM,
             FaultReason::Misaligned => Errno::EINVAL,
             FaultReason::NotAttached => Errno::ENODEV,
@@ -240,6 +249,14 @@ pub trait DmaSpace: Send + Sync {
     /// Tells what the device is cut off from at this moment; none where errors never cut it off.
     fn stopped(&self) -> Option<Stopped> {
         None
+    }
+
+    /// Returns what the device sees by a PASID, from 1 on.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` by default: there are none; `EINVAL` no such PASID.
+    fn with_pasid(&self, _pasid: u32) -> Result<std::sync::Arc<dyn DmaSpace>, Errno> {
+        Err(Errno::EOPNOTSUPP)
     }
 
     /// Pins pages for a driver that keeps them (`vfio_pin_pages`), until

@@ -123,6 +123,13 @@ impl NativeDma {
         Ok(self.open.borrow().as_ref().map_or(0, |open| open.handle.number()))
     }
 
+    /// Returns what the device sees by a PASID.
+    #[napi(catch_unwind)]
+    pub fn with_pasid(&self, pasid: u32) -> Result<NativeDma> {
+        let view = self.space()?.with_pasid(pasid).map_err(throw)?;
+        Self::view(view, self.name.clone())
+    }
+
     /// Leaves the view for another thread to adopt.
     #[napi(catch_unwind)]
     pub fn share(&self) -> Result<BigInt> {

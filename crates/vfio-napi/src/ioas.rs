@@ -4,7 +4,10 @@
 
 mod access;
 mod domain;
+mod nested;
 mod port;
+mod queues;
+mod virtual_iommu;
 
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
@@ -301,6 +304,12 @@ impl NativeIoas {
         let range = IovaRange::sized(u64(&iova, "iova")?, u64(&length, "length")?);
         self.ioas.mark_dirty(&domain.domain, range.ok_or_else(|| throw(Errno::EINVAL))?);
         Ok(())
+    }
+
+    /// Tells whether written pages are being told of.
+    #[napi(catch_unwind)]
+    pub fn is_tracking(&self, domain: &NativePagingDomain) -> Result<bool> {
+        Ok(domain.domain.is_tracking())
     }
 
     /// Compares what a domain maps with memory of a process.

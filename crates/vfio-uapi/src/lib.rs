@@ -65,6 +65,7 @@ sections! {
     "iommufd: I/O address spaces" => iommufd::ioas;
     "iommufd: page tables and hardware" => iommufd::hwpt;
     "iommufd: virtual IOMMUs" => iommufd::viommu;
+    "iommufd: the software IOMMU" => iommufd::software;
     "iommufd: self-test requests" => iommufd::test;
     "KVM: the VFIO device" => kvm;
 }

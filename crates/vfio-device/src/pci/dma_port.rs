@@ -12,6 +12,8 @@ use vfio_iommu::{
 use vfio_memory::{HostSpan, Prot};
 use vfio_uapi::Errno;
 
+use super::pasid_port::PasidPort;
+
 /// Runs a function's DMA through the address space that it is attached to at that moment.
 ///
 /// A synchronous access holds the attachment while it runs, so when [`attach`](Self::attach) returns none goes through the
@@ -23,7 +25,7 @@ pub struct DmaPort {
     seen: EpochCell<Arc<dyn DmaSpace>>,
     /// The space cuts the function off after errors.
     guarded: AtomicBool,
-    master: AtomicBool,
+    master: Arc<AtomicBool>,
     log: RwLock<Option<Arc<FaultLog>>>,
 }
 
@@ -34,7 +36,7 @@ impl DmaPort {
             space: RwLock::new(None),
             seen: EpochCell::new(),
             guarded: AtomicBool::new(false),
-            master: AtomicBool::new(false),
+            master: Arc::default(),
             log: RwLock::new(None),
         }
     }
@@ -193,6 +195,13 @@ impl DmaSpace for DmaPort {
             Ok(space) => space.submit_write(iova, data, done),
             Err(fault) => done(Err(fault)),
         }
+    }
+
+    fn with_pasid(&self, pasid: u32) -> Result<Arc<dyn DmaSpace>, Errno> {
+        let space = self.space.read_recursive();
+        let view = space.as_ref().ok_or(Errno::ENODEV)?.with_pasid(pasid)?;
+        let master = Arc::clone(&self.master);
+        Ok(Arc::new(PasidPort { view, master }))
     }
 
     fn stopped(&self) -> Option<Stopped> {

@@ -112,5 +112,10 @@ fn remedy(fault: DmaFault) -> &'static str {
         (FaultReason::WouldBlock, _) => "Use the asynchronous form",
         (FaultReason::Frozen, _) => "Unfreeze its endpoint, or reset it and restore what it needs",
         (FaultReason::OutOfMemory, _) => "Split it into smaller ones",
+        (FaultReason::PageRequested, _) => "try again when the request is answered, or use the promise form",
+        (FaultReason::BrokenTable, _) => {
+            "check the entries of the guest's page table, and that its pages are mapped for the parent"
+        }
+        (FaultReason::Unbacked, _) => "map the guest's memory in the address space of the parent",
     }
 }

@@ -19,6 +19,8 @@ pub struct IoasAccess(pub(super) Arc<AccessPoint>);
 /// An access, as spaces know it.
 pub(super) struct AccessPoint {
     may_pin: bool,
+    /// Areas whose pages it has pinned cannot be unmapped: nobody asks it to let go.
+    pub(super) locks: bool,
     listener: Option<Arc<dyn DmaUnmapListener>>,
     pub(super) attached: RwLock<Attached>,
     /// How often each page is pinned, by its first IOVA. Changed under the space's lock.
@@ -50,8 +52,18 @@ impl IoasAccess {
     /// Makes an access that is attached to nothing; one that may pin hears of unmaps.
     #[must_use]
     pub fn new(may_pin: bool, listener: Option<Arc<dyn DmaUnmapListener>>) -> Self {
-        let point = AccessPoint { may_pin, listener, attached: RwLock::default(), pins: Mutex::default() };
-        Self(Arc::new(point))
+        Self::made(may_pin, false, listener)
+    }
+
+    /// Makes an access whose pins hold the areas that they lie in.
+    #[must_use]
+    pub(super) fn locked() -> Self {
+        Self::made(true, true, None)
+    }
+
+    fn made(may_pin: bool, locks: bool, listener: Option<Arc<dyn DmaUnmapListener>>) -> Self {
+        let (attached, pins) = (RwLock::default(), Mutex::default());
+        Self(Arc::new(AccessPoint { may_pin, locks, listener, attached, pins }))
     }
 
     /// Tells whether it may pin.

@@ -19,6 +19,8 @@ pub(super) struct Area {
     pub(super) filled: bool,
     /// Pages that accesses have pinned, each as often as it was.
     pub(super) accesses: u64,
+    /// Pages of them whose access does not let go.
+    pub(super) locks: u64,
     /// It is being unmapped: nobody may begin to use it.
     pub(super) closing: bool,
 }
@@ -69,6 +71,7 @@ impl Area {
             prot: self.prot,
             filled: self.filled,
             accesses: 0,
+            locks: 0,
             closing: false,
         }
     }

@@ -43,6 +43,10 @@ impl DirtyPages {
         Self { shift: page.trailing_zeros(), tracking: AtomicBool::new(false), words: Mutex::default() }
     }
 
+    pub(super) fn is_tracking(&self) -> bool {
+        self.tracking.load(Ordering::Acquire)
+    }
+
     /// Marks what a device has written, if that is tracked.
     pub(super) fn mark(&self, range: IovaRange) {
         if !self.tracking.load(Ordering::Acquire) {

@@ -56,6 +56,12 @@ impl PagingDomain {
         self.dirty.as_ref()
     }
 
+    /// Tells whether it is being noted which pages get written.
+    #[must_use]
+    pub fn is_tracking(&self) -> bool {
+        self.dirty.as_ref().is_some_and(DirtyPages::is_tracking)
+    }
+
     /// Returns the unit of mappings: its smallest page, but no less than what its table can map.
     pub(super) fn alignment(&self) -> u64 {
         let smallest = 1_u64.checked_shl(self.pgsizes.trailing_zeros()).unwrap_or(PAGE_SIZE);

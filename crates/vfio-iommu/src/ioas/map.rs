@@ -128,7 +128,16 @@ impl State {
             if last >> PAGE_SHIFT >= pages.count() {
                 return Err(Errno::EOVERFLOW);
             }
-            areas.push(Area { range, pages, start_byte, prot, filled: false, accesses: 0, closing: false });
+            areas.push(Area {
+                range,
+                pages,
+                start_byte,
+                prot,
+                filled: false,
+                accesses: 0,
+                locks: 0,
+                closing: false,
+            });
             iova = iova.wrapping_add(length);
         }
         Ok(areas)

@@ -10,7 +10,9 @@
 //! * `pages`: the memory behind areas; `account`: who is charged; `source`: where it comes from. `area`, `areas`: one
 //!   window, all of them by address.
 //! * `domain`: what hardware walks. `dirty`: which pages it wrote. `access`: what software reaches; `pinning`: what it
-//!   keeps. `port`: a device's view, whatever it is attached to.
+//!   keeps. `port`: a device's views, one for each PASID; `view`: one of them, whatever it is attached to; `reach`: accesses.
+//! * `nested`: a guest's page table on top of a domain. `page_requests`: pages that devices ask user space for.
+//!   `virtual_iommu`, `event_queue`, `command_queue`: what a guest's IOMMU is made of.
 //! * `state`: what the lock of a space protects.
 //!
 //! Locks: an access' or port's, then the space's, then the pages', then a table's and a process'. Listeners are
@@ -22,18 +24,25 @@ mod access;
 mod account;
 mod area;
 mod areas;
+mod command_queue;
 mod copy;
 mod dirty;
 mod domain;
+mod event_queue;
 mod map;
+mod nested;
+mod page_requests;
 mod pages;
 mod pinning;
 mod placing;
 mod port;
 mod ranges;
+mod reach;
 mod source;
 mod state;
 mod unmap;
+mod view;
+mod virtual_iommu;
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,12 +53,18 @@ use state::State;
 
 pub use access::IoasAccess;
 pub use account::{Accounting, Payer};
+pub use command_queue::CommandQueue;
 pub use dirty::DirtyRequest;
 pub use domain::{DomainKind, PagingDomain};
+pub use event_queue::EventQueue;
 pub use map::{MapMemory, Place};
+pub use nested::{NestedFormat, NestedTable};
+pub use page_requests::{AttachId, PageAnswer, PageGroup, PageRequest, PageRequests, ReadyListener};
 pub use port::DevicePort;
 pub use ranges::Reserver;
 pub use source::MapSource;
+pub use view::Reporting;
+pub use virtual_iommu::{COMMAND_SIZE, CommandError, VirtualIommu};
 
 /// Maps IOVAs to memory for whatever is attached; a clone is another handle to the same space.
 #[derive(Clone, Default)]

@@ -26,7 +26,7 @@ impl IoasAccess {
         let mut spans = Vec::new();
         let mut rest = Some(range);
         while let Some(part) = rest {
-            let pinned = state.pin(part, range, write);
+            let pinned = state.pin(part, range, write, self.0.locks);
             match pinned {
                 Ok((here, found)) => {
                     spans.extend(found);
@@ -87,6 +87,7 @@ impl IoasAccess {
                 let part = IovaRange::sized(*page, 1).expect("one byte is not empty");
                 area.pages.unpin(area.pages_of(part));
                 area.accesses -= 1;
+                area.locks -= u64::from(self.0.locks);
             }
         }
         for page in gone {
@@ -108,6 +109,7 @@ impl State {
         part: IovaRange,
         whole: IovaRange,
         write: bool,
+        locks: bool,
     ) -> Result<(IovaRange, Vec<HostSpan>), Errno> {
         let area = self.areas.at_mut(part.start()).ok_or(Errno::ENOENT)?;
         let here = part.intersect(area.range).expect("the area is around its start");
@@ -123,7 +125,10 @@ impl State {
         let numbers = area.pages_of(here);
         area.accesses += numbers.end - numbers.start;
         match area.pages.pin(numbers.clone()) {
-            Ok(spans) => Ok((here, spans)),
+            Ok(spans) => {
+                area.locks += if locks { numbers.end - numbers.start } else { 0 };
+                Ok((here, spans))
+            }
             Err(errno) => {
                 area.accesses -= numbers.end - numbers.start;
                 Err(errno)

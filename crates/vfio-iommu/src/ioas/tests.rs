@@ -92,7 +92,7 @@ fn leads_devices_to_memory_until_it_is_unmapped() {
     let domain = domain();
     ioas.add_domain(&domain).expect("an empty space");
     let port = DevicePort::new("device", Arc::default());
-    port.attach_domain(&domain, &ioas);
+    port.attach_domain(None, &domain, &ioas, super::Reporting::default());
     map(&ioas, &mm, address, SIZE, Place::Fixed(0x10000)).expect("free");
     ioas.set_dirty_tracking(&domain, true).expect("it can tell");
     port.write(0x13000, &[7; 16]).expect("it is mapped");

@@ -27,7 +27,8 @@ impl Ioas {
     /// held.
     ///
     /// # Errors
-    /// `EINVAL` length zero; `EOVERFLOW` the range wraps; `ENOENT` it cuts an area; `EDEADLK` an access does not unpin
+    /// `EINVAL` length zero; `EOVERFLOW` the range wraps; `EBUSY` a command queue lies in an area;
+    /// `ENOENT` it cuts an area; `EDEADLK` an access does not unpin
     /// its pages. The bytes that were unmapped come with the error.
     pub fn unmap(&self, iova: Iova, length: u64) -> Result<u64, (Errno, u64)> {
         if length == 0 {
@@ -89,6 +90,9 @@ impl State {
     fn unmap(&mut self, range: IovaRange, unmapped: &mut u64) -> Result<Step, Errno> {
         while let Some(area) = self.areas.first_in(range) {
             let found = area.range;
+            if area.locks > 0 {
+                return Err(Errno::EBUSY);
+            }
             if !range.covers(found) {
                 return Err(Errno::ENOENT);
             }

@@ -3,21 +3,26 @@
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 
+use napi::bindgen_prelude::BigInt;
 use napi_derive::napi;
-use vfio_iommu::ioas::DevicePort;
+use vfio_iommu::ioas::{DevicePort, Reporting};
 
 use super::NativeIoas;
 use super::access::NativeIoasAccess;
 use super::domain::NativePagingDomain;
+use super::nested::NativeNestedTable;
+use super::queues::NativePageRequests;
+use super::virtual_iommu::NativeVirtualIommu;
 use crate::dma::NativeDma;
 use crate::errno::Result;
 use crate::fault_log::NativeFaultLog;
+use crate::numbers::u64;
 
 /// Leads a device to memory.
 #[napi]
 pub struct NativeDevicePort {
     name: String,
-    port: Arc<DevicePort>,
+    pub(super) port: Arc<DevicePort>,
     faults: Arc<vfio_iommu::FaultLog>,
 }
 
@@ -32,10 +37,37 @@ impl NativeDevicePort {
         Self { port: DevicePort::new(&name, faults.clone()), name, faults }
     }
 
-    /// Leads to a page table, which mirrors a space.
+    /// Leads the device, or a PASID of it, to a page table, which mirrors a space.
     #[napi(catch_unwind)]
-    pub fn attach_domain(&self, domain: &NativePagingDomain, ioas: &NativeIoas) -> Result<()> {
-        self.port.attach_domain(&domain.domain, &ioas.ioas);
+    pub fn attach_domain(
+        &self,
+        pasid: Option<u32>,
+        domain: &NativePagingDomain,
+        ioas: &NativeIoas,
+        device: u32,
+        requests: Option<&NativePageRequests>,
+    ) -> Result<()> {
+        let requests = requests.map(|queue| queue.requests.clone());
+        let reporting = Reporting { device, requests, events: None };
+        self.port.attach_domain(pasid, &domain.domain, &ioas.ioas, reporting);
+        Ok(())
+    }
+
+    /// Leads the device, or a PASID of it, to a guest's page table.
+    #[napi(catch_unwind)]
+    pub fn attach_nested(
+        &self,
+        pasid: Option<u32>,
+        table: &NativeNestedTable,
+        device: u32,
+        requests: Option<&NativePageRequests>,
+        viommu: Option<&NativeVirtualIommu>,
+        virt_id: BigInt,
+    ) -> Result<()> {
+        let virt_id = u64(&virt_id, "virtId")?;
+        let requests = requests.map(|queue| queue.requests.clone());
+        let events = viommu.map(|native| (native.viommu.clone(), virt_id));
+        self.port.attach_nested(pasid, &table.table, Reporting { device, requests, events });
         Ok(())
     }
 
@@ -48,8 +80,8 @@ impl NativeDevicePort {
 
     /// Leads nowhere.
     #[napi(catch_unwind)]
-    pub fn detach(&self) -> Result<()> {
-        self.port.detach();
+    pub fn detach(&self, pasid: Option<u32>) -> Result<()> {
+        self.port.detach(pasid);
         Ok(())
     }
 

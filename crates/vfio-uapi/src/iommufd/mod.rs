@@ -3,6 +3,7 @@
 pub mod hwpt;
 pub mod ioas;
 pub mod object;
+pub mod software;
 pub mod test;
 pub mod viommu;
 

@@ -21,6 +21,22 @@ constants! {
     IOMMU_TEST_OP_ACCESS_REPLACE_IOAS: u32 = 11, "Moves an access to another IOAS.";
     IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS: u32 = 12, "Makes a mock device with flags.";
     IOMMU_TEST_OP_DIRTY: u32 = 13, "Marks pages of a page table dirty.";
+    IOMMU_TEST_OP_MD_CHECK_IOTLB: u32 = 14, "Compares an entry of a nested page table's mock cache.";
+    IOMMU_TEST_OP_TRIGGER_IOPF: u32 = 15, "Has a mock device request a page.";
+    IOMMU_TEST_OP_DEV_CHECK_CACHE: u32 = 16, "Compares an entry of a mock device's cache.";
+    IOMMU_TEST_OP_TRIGGER_VEVENT: u32 = 17, "Has a mock device cause an event of its virtual IOMMU.";
+    IOMMU_TEST_OP_PASID_ATTACH: u32 = 18, "Attaches a PASID of a mock device.";
+    IOMMU_TEST_OP_PASID_REPLACE: u32 = 19, "Moves a PASID of a mock device.";
+    IOMMU_TEST_OP_PASID_DETACH: u32 = 20, "Detaches a PASID of a mock device.";
+    IOMMU_TEST_OP_PASID_CHECK_HWPT: u32 = 21, "Compares what a PASID of a mock device is attached to.";
+    MOCK_FLAGS_DEVICE_PASID: u32 = 1 << 2, "The mock device has PASIDs.";
+    MOCK_ACCESS_RW_SLOW_PATH: u32 = 1 << 2, "The copy goes page by page.";
+    IOMMU_HWPT_DATA_SELFTEST: u32 = 0xdead, "Data of a mock page table.";
+    IOMMU_HWPT_INVALIDATE_DATA_SELFTEST: u32 = 0xdead_beef, "Invalidation entries of a mock page table.";
+    IOMMU_VIOMMU_TYPE_SELFTEST: u32 = 0xdead_beef, "A mock virtual IOMMU.";
+    IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST: u32 = 0xdead_beef, "Invalidation entries of a mock virtual IOMMU.";
+    IOMMU_VEVENTQ_TYPE_SELFTEST: u32 = 0xbeef_beef, "Events of a mock virtual IOMMU.";
+    IOMMU_HW_QUEUE_TYPE_SELFTEST: u32 = 0xdead_beef, "A mock hardware queue.";
     MOCK_APERTURE_START: u32 = 0x0100_0000, "First IOVA of the mock domain.";
     MOCK_APERTURE_LAST: u32 = 0x7fff_ffff, "Last IOVA of the mock domain.";
     MOCK_PAGE_SIZE: u32 = 2048, "Page size of the mock domain.";
@@ -112,6 +128,33 @@ structs! {
     TestDirty = "test_dirty" {
         size: u32, op: u32, id: u32, __reserved: u32,
         flags: u32, pad0: u32, iova: u64, length: u64, page_size: u64, uptr: u64, out_nr_dirty: u64, last: u32,
+    }
+
+    /// Operation `MD_CHECK_IOTLB`, and `DEV_CHECK_CACHE`, whose entry is one of a device.
+    TestCheckCache = "test_check_cache" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        entry: u32, value: u32, pad: [u64; 5], last: u32,
+    }
+
+    /// Operation `TRIGGER_IOPF`.
+    TestTriggerIopf = "test_trigger_iopf" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        dev_id: u32, pasid: u32, grpid: u32, perm: u32, addr: u64, pad: [u64; 3], last: u32,
+    }
+
+    /// Operation `TRIGGER_VEVENT`.
+    TestTriggerVevent = "test_trigger_vevent" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        dev_id: u32, pad0: u32, pad: [u64; 5], last: u32,
+    }
+
+    /// Operations on PASIDs of a mock device.
+    TestPasid = "test_pasid" {
+        size: u32, op: u32, id: u32, __reserved: u32,
+        pasid: u32,
+        /// an address space or a page table,
+        pt_id: u32,
+        pad: [u64; 5], last: u32,
     }
 }
 

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::iter;
 use std::sync::Arc;
 
-use vfio_iommu::{DmaFault, DmaSpace, FaultReason, Iova};
+use vfio_iommu::{DmaFault, DmaSpace, Iova};
+use vfio_uapi::Errno;
 
 use super::mailbox::Mailbox;
 use super::status::Failure;
@@ -70,7 +71,7 @@ impl Access {
 
     /// Judges a refusal: the access may be tried by a message, or it has failed.
     fn falls_back(&self, fault: DmaFault) -> Result<(), Failure> {
-        if fault.reason != FaultReason::WouldBlock {
+        if fault.errno() != Errno::EAGAIN {
             return Err(Failure::Fault);
         }
         self.by_messages.set(true);
