@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use vfio_memory::PAGE_SIZE;
 use vfio_uapi::Errno;
 
 use super::access::IoasAccess;
@@ -45,9 +46,11 @@ impl CommandQueue {
         if !whole || entries > MOST || !base.is_multiple_of(COMMAND_SIZE as u64) {
             return Err(Errno::EINVAL);
         }
+        let first = base & !(PAGE_SIZE - 1); // pins are whole pages
+        let length = base.checked_add(length).ok_or(Errno::EINVAL)? - first;
         let memory = IoasAccess::locked();
         memory.attach(Some(viommu.ioas()))?;
-        if let Err(errno) = memory.pin(base, length, false) {
+        if let Err(errno) = memory.pin(first, length, false) {
             memory.attach(None)?;
             return Err(errno);
         }
