@@ -108,12 +108,7 @@ export type {
 } from './native/addon.ts'
 
 export { Ioas, type IoasCopy, type IoasMapping, type UsableRange } from './iommufd/address-space.ts'
-export {
-  CdevDevice,
-  type HardwareInfo,
-  type HwptOptions,
-  type NestedHwptOptions,
-} from './iommufd/cdev-device.ts'
+export { CdevDevice, type HardwareInfo, type HwptOptions, type NestedHwptOptions } from './iommufd/cdev-device.ts'
 export { Iommufd } from './iommufd/iommufd.ts'
 export { NestedHwpt } from './iommufd/nested-page-table.ts'
 export { type PageRequestGroup, PageRequestQueue } from './iommufd/page-request-queue.ts'
