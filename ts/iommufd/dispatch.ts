@@ -4,7 +4,7 @@ import { IOCTL } from '../uapi/ioctl.ts'
 import { compatIoctl } from './compat.ts'
 import type { IommufdContext } from './context.ts'
 import type { IommufdCaller } from './descriptor.ts'
-import { faultQueueAlloc } from './fault-queue.ts'
+import { faultQueueAlloc } from './fault-queue-file.ts'
 import { getDirtyBitmap, getHwInfo, hwptAlloc, setDirtyTracking } from './hwpt-commands.ts'
 import {
   ioasAlloc,

@@ -1,7 +1,13 @@
 /** What an IOMMU does for guests that have one of their own: the interface of the hardware's driver. */
+import type { NativeIoas, NativePagingDomain } from '../native/addon.ts'
 import type { NativeNestedTable, NativeVirtualIommu } from '../native/addon-nesting.ts'
-import type { HwptPaging } from './hwpt.ts'
 import type { UserArray, UserData } from './user-data.ts'
+
+/** The page table under those of guests, and the address space that it mirrors. */
+export interface ParentTable {
+  readonly native: NativePagingDomain
+  readonly ioas: { readonly native: NativeIoas }
+}
 
 /** An array of invalidations that was begun: how many are done, and what stopped it. */
 export interface Invalidated {
@@ -30,7 +36,7 @@ export interface VirtualIommu {
   /** Its registers: where they can be mapped in the iommufd's file. */
   readonly registers?: RegisterPage
   /** `IOMMU_HWPT_ALLOC` on it. @throws {VfioError} */
-  nest(data: UserData, parent: HwptPaging): NestedTable
+  nest(data: UserData, parent: ParentTable): NestedTable
   /** `IOMMU_HWPT_INVALIDATE` of it. */
   invalidate(array: UserArray): Invalidated
   /** `IOMMU_HW_QUEUE_ALLOC`. @throws {VfioError} */
@@ -47,11 +53,11 @@ export interface RegisterPage {
 /** An IOMMU that nests. */
 export interface Nesting {
   /** Makes a guest's table. @throws {VfioError} EOPNOTSUPP another kind of data, EINVAL, EFAULT */
-  nest(data: UserData, parent: HwptPaging): NestedTable
+  nest(data: UserData, parent: ParentTable): NestedTable
   /** Kind of its virtual IOMMUs. */
   readonly viommuType: number
   /** Makes a virtual IOMMU; `mmap` gives its registers a place in the file. @throws {VfioError} EINVAL, EFAULT */
-  makeViommu(data: UserData | undefined, parent: HwptPaging, mmap: (page: RegisterPage) => bigint): VirtualIommu
+  makeViommu(data: UserData | undefined, parent: ParentTable, mmap: (page: RegisterPage) => bigint): VirtualIommu
 }
 
 /** Runs invalidations one by one until one is refused. */

@@ -23,8 +23,14 @@ import {
   iommuViommuSoftware,
   iommuViommuSoftwareCommand,
 } from '../uapi/structs.ts'
-import type { HwptPaging } from './hwpt.ts'
-import { invalidateEach, type NestedTable, type Nesting, type RegisterPage, type VirtualIommu } from './nesting.ts'
+import {
+  invalidateEach,
+  type NestedTable,
+  type Nesting,
+  type ParentTable,
+  type RegisterPage,
+  type VirtualIommu,
+} from './nesting.ts'
 import { giveData, giveEntryU32, takeData, takeEntry, type UserArray, type UserData } from './user-data.ts'
 
 const HWPT_ALLOC = 'IOMMU_HWPT_ALLOC'
@@ -55,7 +61,7 @@ export const softwareNesting: Nesting = {
   },
 }
 
-function makeTable(data: UserData, parent: HwptPaging): NestedTable {
+function makeTable(data: UserData, parent: ParentTable): NestedTable {
   if (data.type !== IOMMU_HWPT_DATA_SOFTWARE) {
     throw new VfioError('EOPNOTSUPP', HWPT_ALLOC, { reason: `data of kind 0x${data.type.toString(16)} is another's` })
   }
@@ -72,7 +78,7 @@ export class SoftwareTable implements NestedTable {
   readonly native
 
   /** @throws {VfioError} EINVAL a root or number of levels that cannot be */
-  constructor(options: { root: bigint; levels: number; accessedDirty: boolean }, parent: HwptPaging) {
+  constructor(options: { root: bigint; levels: number; accessedDirty: boolean }, parent: ParentTable) {
     this.native = syscall(
       HWPT_ALLOC,
       () => new (addon().iommufd.NestedTable)(options, parent.native, parent.ioas.native),
@@ -105,7 +111,7 @@ class SoftwareViommu implements VirtualIommu {
   readonly registers: RegisterPage
   readonly #queues = new Map<number, NativeCommandQueue>()
 
-  constructor(parent: HwptPaging) {
+  constructor(parent: ParentTable) {
     this.native = syscall(VIOMMU_ALLOC, () => new (addon().iommufd.VirtualIommu)(parent.native, parent.ioas.native))
     this.registers = {
       length: PAGE,
@@ -114,7 +120,7 @@ class SoftwareViommu implements VirtualIommu {
     }
   }
 
-  nest(data: UserData, parent: HwptPaging): NestedTable {
+  nest(data: UserData, parent: ParentTable): NestedTable {
     const table = makeTable(data, parent)
     if (table.native !== undefined) this.native.addTable(table.native)
     return table

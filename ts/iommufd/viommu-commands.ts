@@ -18,7 +18,7 @@ import { requireZero, takeCommand } from './command.ts'
 import type { IommufdContext } from './context.ts'
 import type { IommufdCaller } from './descriptor.ts'
 import { IommufdDevice } from './device.ts'
-import { giveFile } from './fault-queue.ts'
+import { giveFile } from './fault-queue-file.ts'
 import { compatible } from './hardware.ts'
 import { HwptNested } from './hwpt-nested.ts'
 import { HwptPaging } from './hwpt.ts'
@@ -93,7 +93,7 @@ export function viommuAlloc(context: IommufdContext, argument: IoctlArgument, ta
   }
   const data = dataLen === 0 ? undefined : { task, type, address: dataUptr, length: dataLen }
   const driver = nesting.makeViommu(data, parent, (page) => context.registers.add(page))
-  const viommu = context.objects.add(new Viommu(context, parent, driver))
+  const viommu = context.objects.add(new Viommu(context.registers, parent, driver))
   respondOrDestroy(context, viommu, () => command.respond({ outViommuId: viommu.id }))
 }
 

@@ -1,15 +1,19 @@
 /** Virtual IOMMUs and what belongs to them as objects: `IOMMUFD_OBJ_VIOMMU`, `VDEVICE`, `VEVENTQ`, `HW_QUEUE`. */
 import { VfioError } from '../errors.ts'
-import type { NativeEventFd } from '../native/addon.ts'
+import type { NativeDevicePort, NativeEventFd } from '../native/addon.ts'
 import type { NativeEventQueue } from '../native/addon-nesting.ts'
 import { addon } from '../native/load.ts'
 import { syscall } from '../native/syscall.ts'
-import type { IommufdContext } from './context.ts'
 import type { DescriptorFile } from './descriptor.ts'
-import type { IommufdDevice } from './device.ts'
 import type { HwptPaging } from './hwpt.ts'
-import type { HardwareQueue, VirtualIommu } from './nesting.ts'
+import type { HardwareQueue, RegisterPage, VirtualIommu } from './nesting.ts'
 import { IommufdObject } from './object.ts'
+
+/** A device that a guest can know. */
+export interface GuestDevice {
+  readonly port: NativeDevicePort | undefined
+  vdevice: Vdevice | undefined
+}
 
 /** A virtual IOMMU on top of a page table that maps a guest's memory. */
 export class Viommu extends IommufdObject {
@@ -18,25 +22,25 @@ export class Viommu extends IommufdObject {
   readonly driver: VirtualIommu
   /** Devices by the guest's number. */
   readonly devices = new Map<bigint, Vdevice>()
-  readonly #context: IommufdContext
+  readonly #registers: { remove(page: RegisterPage): void }
   events: Veventq | undefined
 
-  constructor(context: IommufdContext, parent: HwptPaging, driver: VirtualIommu) {
+  constructor(registers: { remove(page: RegisterPage): void }, parent: HwptPaging, driver: VirtualIommu) {
     super()
-    this.#context = context
+    this.#registers = registers
     this.parent = parent
     this.driver = driver
     parent.hold()
   }
 
   /** The guest's number of a device. */
-  virtIdOf(device: IommufdDevice): bigint | undefined {
+  virtIdOf(device: GuestDevice): bigint | undefined {
     for (const known of this.devices.values()) if (known.device === device) return known.virtId
     return undefined
   }
 
   destroy(): void {
-    if (this.driver.registers !== undefined) this.#context.registers.remove(this.driver.registers)
+    if (this.driver.registers !== undefined) this.#registers.remove(this.driver.registers)
     this.parent.release()
   }
 }
@@ -45,11 +49,11 @@ export class Viommu extends IommufdObject {
 export class Vdevice extends IommufdObject {
   readonly kind = 'vdevice'
   readonly viommu: Viommu
-  readonly device: IommufdDevice
+  readonly device: GuestDevice
   readonly virtId: bigint
 
   /** @throws {VfioError} EEXIST the device has one, or the guest's number is taken */
-  constructor(viommu: Viommu, device: IommufdDevice, virtId: bigint) {
+  constructor(viommu: Viommu, device: GuestDevice, virtId: bigint) {
     super()
     if (device.vdevice !== undefined || viommu.devices.has(virtId)) {
       throw new VfioError('EEXIST', 'IOMMU_VDEVICE_ALLOC', {
@@ -125,10 +129,10 @@ export class Veventq extends IommufdObject {
 /** The file of a queue of events, which keeps it. */
 export class VeventqFile implements DescriptorFile {
   readonly kind = 'iommufd-viommu-event'
-  readonly #context: IommufdContext
+  readonly #context: { hold(): void; release(): void }
   readonly #queue: Veventq
 
-  constructor(context: IommufdContext, queue: Veventq) {
+  constructor(context: { hold(): void; release(): void }, queue: Veventq) {
     this.#context = context
     this.#queue = queue
     queue.hold()

@@ -8,7 +8,6 @@ import type {
   NativePageRequests,
   NativeVirtualIommu,
 } from './addon-nesting.ts'
-import type { NativeEventFd } from './addon.ts'
 
 /** A range of addresses, both ends inclusive. */
 export interface NativeIovaRange {
@@ -179,10 +178,10 @@ export interface NativeIommufd {
     parent: NativePagingDomain,
     ioas: NativeIoas,
   ) => NativeNestedTable
-  /** Signals `event` when there is something to read. */
-  readonly PageRequests: new (event: NativeEventFd) => NativePageRequests
-  /** Signals `event` when there is something to read. */
-  readonly EventQueue: new (depth: number, event: NativeEventFd) => NativeEventQueue
+  /** Signals `event`, a native event counter, when there is something to read. */
+  readonly PageRequests: new (event: object) => NativePageRequests
+  /** Signals `event`, a native event counter, when there is something to read. */
+  readonly EventQueue: new (depth: number, event: object) => NativeEventQueue
   readonly VirtualIommu: new (parent: NativePagingDomain, ioas: NativeIoas) => NativeVirtualIommu
   /** @throws EINVAL, ENOENT, EFAULT, ENOMEM */
   readonly CommandQueue: new (

@@ -11,7 +11,6 @@ import type {
   NativeReporting,
 } from './addon-iommufd.ts'
 import type { NativeNestedTable, NativeVirtualIommu } from './addon-nesting.ts'
-import type { NativeEventFd } from './addon.ts'
 import type { NativeAddressSpace } from './addon-memory.ts'
 import { AddressSpaceHandle } from './address-space.ts'
 import type { BindingDevicePort, BindingIoasAccess, IommufdBinding } from './binding-iommufd.ts'
@@ -139,12 +138,12 @@ export function iommufdClasses(raw: IommufdBinding): NativeIommufd {
       }
     },
     PageRequests: class extends PageRequestsHandle {
-      constructor(event: NativeEventFd) {
+      constructor(event: object) {
         super(raw, event)
       }
     },
     EventQueue: class extends EventQueueHandle {
-      constructor(depth: number, event: NativeEventFd) {
+      constructor(depth: number, event: object) {
         super(raw, depth, event)
       }
     },

@@ -1,6 +1,5 @@
 /** Guests' IOMMUs as callers see them: handles over what the addon exports. */
 import { invalidArgType } from '../errors.ts'
-import type { NativeEventFd } from './addon.ts'
 import type { NativeIoas, NativePagingDomain } from './addon-iommufd.ts'
 import type {
   NativeCommandQueue,
@@ -52,7 +51,7 @@ export class NestedTableHandle implements NativeNestedTable {
 export class PageRequestsHandle implements NativePageRequests {
   readonly #owner: BindingPageRequests
 
-  constructor(raw: IommufdBinding, event: NativeEventFd) {
+  constructor(raw: IommufdBinding, event: object) {
     this.#owner = new raw.NativePageRequests(EventFdHandle.handleOf(event, 'event'))
   }
 
@@ -87,7 +86,7 @@ export class PageRequestsHandle implements NativePageRequests {
 export class EventQueueHandle implements NativeEventQueue {
   readonly #owner: BindingEventQueue
 
-  constructor(raw: IommufdBinding, depth: number, event: NativeEventFd) {
+  constructor(raw: IommufdBinding, depth: number, event: object) {
     this.#owner = new raw.NativeEventQueue(depth, EventFdHandle.handleOf(event, 'event'))
   }
 
