@@ -129,7 +129,7 @@ print(ctypes.get_errno())`
     const one = join(directory, 'one')
     expect(() => readFileSync(one)).toThrow(expect.objectContaining({ code: 'EBUSY' }))
     expect(() => readdirSync(directory)).toThrow(expect.objectContaining({ code: 'EBUSY' }))
-    expect(() => watch(directory)).toThrow(expect.objectContaining({ code: 'EBUSY' }))
+    expect(() => watch(one)).toThrow(expect.objectContaining({ code: 'EBUSY' }))
     closeSync(await promisify(open)(one, 'r'))
     expect(await readFile(one, 'utf8')).toBe('text')
   })
@@ -184,6 +184,7 @@ print(ctypes.get_errno())`
     await using session = await FuseSession.mount(directory, { passthrough: true }, files)
     const backing = outcome(() => session.openBacking(memory.fd as number))
     if (backing === 'ENOTTY') return ctx.skip('the kernel is older than 6.9')
+    expect(backing).toBeTypeOf('number')
     files.backing = Number(backing)
     const script = `import mmap, os, sys
 fd = os.open(sys.argv[1], os.O_RDWR)

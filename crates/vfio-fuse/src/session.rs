@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -21,6 +23,9 @@ use crate::mount::{MountError, MountOptions, Mounted, Target, connect};
 use crate::notify::Notifier;
 use crate::operation::Operation;
 use crate::request::{Header, Request};
+
+/// How long the kernel may take over its first request, which it makes when something is mounted.
+const GREETING: Duration = Duration::from_secs(30);
 
 /// What answers requests. All of it runs on the thread of the session, one call after the other; what takes its time hands
 /// the request to somebody else.
@@ -53,6 +58,8 @@ struct Shared {
     /// The mount has been taken away: the thread may end.
     quit: OwnedFd,
     mounted: Mutex<Option<Mounted>>,
+    /// Hears that the protocol has been agreed on.
+    greeted: Mutex<Option<SyncSender<()>>>,
     herald: Mutex<Option<Herald>>,
     /// Thread of the herald; 0: there is none.
     herald_tid: Arc<AtomicU32>,
@@ -64,7 +71,7 @@ impl Session {
     ///
     /// # Errors
     /// The step and its errno: `ENOENT`, `ENODEV` no FUSE in this kernel; `EACCES`, `EPERM` no right to mount; those of
-    /// finding the directory; `EMFILE`, `EAGAIN` no room for a descriptor or a thread.
+    /// finding the directory; `EMFILE`, `EAGAIN` no room for a descriptor or a thread; `ENOTCONN` it was unmounted at once.
     pub fn mount(
         target: &Target,
         options: &MountOptions,
@@ -73,6 +80,7 @@ impl Session {
         let failed = |errno| MountError { step: "starting to serve", errno };
         let quit = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| failed(errno(error)))?;
         let (fuse, mounted) = connect(target, options)?;
+        let (greeted, greeting) = sync_channel(1);
         let shared = Arc::new(Shared {
             channel: Arc::new(Channel::new(fuse)),
             files,
@@ -80,12 +88,18 @@ impl Session {
             closing: AtomicBool::new(false),
             quit,
             mounted: Mutex::new(Some(mounted)),
+            greeted: Mutex::new(Some(greeted)),
             herald: Mutex::default(),
             herald_tid: Arc::default(),
         });
         let served = shared.clone();
         match thread::Builder::new().name("vfio-fuse".into()).spawn(move || served.serve()) {
-            Ok(serving) => Ok(Self { shared, serving: Mutex::new(Some(serving)) }),
+            Ok(serving) => {
+                // Before that the kernel takes no backing files.
+                let session = Self { shared, serving: Mutex::new(Some(serving)) };
+                greeting.recv_timeout(GREETING).map_err(|_| failed(Errno::ENOTCONN))?;
+                Ok(session)
+            }
             Err(_) => {
                 shared.channel.shut();
                 shared.take_away();
@@ -206,6 +220,7 @@ impl Shared {
         };
         // From here on nobody waits for an answer; then the mount may go, if it has not.
         self.closing.store(true, Ordering::Release);
+        drop(self.greeted.lock().take());
         self.channel.shut();
         self.take_away();
         drop(self.herald.lock().take());
@@ -320,5 +335,8 @@ impl Shared {
         out.extend([(agreed >> 32) as u32, depth].map(u32::to_ne_bytes).concat());
         out.resize(64, 0);
         let _ = self.channel.answer(header.unique, 0, [&out, &[]]);
+        if let Some(greeted) = self.greeted.lock().take() {
+            let _ = greeted.send(());
+        }
     }
 }
