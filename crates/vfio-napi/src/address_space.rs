@@ -26,6 +26,7 @@ impl RefUnwindSafe for NativeAddressSpace {}
 impl NativeAddressSpace {
     /// Returns the space itself, whether it was closed or not.
     #[cfg(target_os = "linux")]
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "asked where programs can be run"))]
     pub(crate) fn shared(&self) -> Arc<AddressSpace> {
         self.space.clone()
     }
@@ -76,6 +77,20 @@ pub struct HugeMapping {
     pub page_size: BigInt,
 }
 
+// Apart, since the macro registers whatever its block has.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[napi]
+impl NativeAddressSpace {
+    /// Makes an address space of what a process of the operating system has mapped. Mappings of files on the same file system
+    /// as the descriptor `machine` are memory of devices.
+    #[napi(factory, catch_unwind)]
+    pub fn of_process(pid: i32, machine: i32) -> Result<Self> {
+        let space = crate::run::of_process(pid, machine).map_err(throw)?;
+        let handle = Handle::new(Object::AddressSpace(space.clone())).map_err(throw)?;
+        Ok(Self { space, handle: RefCell::new(Some(handle)) })
+    }
+}
+
 #[napi]
 impl NativeAddressSpace {
     /// Starts an empty address space.
@@ -86,16 +101,6 @@ impl NativeAddressSpace {
             None => AddressSpace::new(limits),
             Some(size) => AddressSpace::with_page_size(limits, u64(&size, "pageSize")?).map_err(throw)?,
         };
-        let handle = Handle::new(Object::AddressSpace(space.clone())).map_err(throw)?;
-        Ok(Self { space, handle: RefCell::new(Some(handle)) })
-    }
-
-    /// Makes an address space of what a process of the operating system has mapped. Mappings of files on the same file system
-    /// as the descriptor `machine` are memory of devices.
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    #[napi(factory, catch_unwind)]
-    pub fn of_process(pid: i32, machine: i32) -> Result<Self> {
-        let space = crate::run::of_process(pid, machine).map_err(throw)?;
         let handle = Handle::new(Object::AddressSpace(space.clone())).map_err(throw)?;
         Ok(Self { space, handle: RefCell::new(Some(handle)) })
     }

@@ -83,7 +83,7 @@ impl Ioctls {
             }
             let mut notif = Notif::default();
             // SAFETY: the structure has the size that the request says, and is zero.
-            if unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_RECV, &raw mut notif) } == 0 {
+            if unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_RECV as _, &raw mut notif) } == 0 {
                 return Some(Ioctl {
                     id: notif.id,
                     thread: notif.pid.cast_signed(),
@@ -100,7 +100,7 @@ impl Ioctls {
     #[must_use]
     pub fn is_waiting(&self, id: u64) -> bool {
         // SAFETY: the request takes the number's address.
-        unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_ID_VALID, &raw const id) == 0 }
+        unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_ID_VALID as _, &raw const id) == 0 }
     }
 
     /// Lets the call return a value, or a negated errno.
@@ -122,13 +122,13 @@ impl Ioctls {
         let srcfd = file.as_raw_fd().cast_unsigned();
         let added = AddFd { id, flags: 0, srcfd, newfd: 0, newfd_flags: libc::O_CLOEXEC as u32 };
         // SAFETY: the structure has the size that the request says.
-        let fd = unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_ADDFD, &raw const added) };
+        let fd = unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_ADDFD as _, &raw const added) };
         if fd < 0 { Err(errno::last()) } else { Ok(fd) }
     }
 
     /// ENOENT: its caller was killed, and nobody waits.
     fn send(&self, response: Response) {
         // SAFETY: the structure has the size that the request says.
-        let _ = unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_SEND, &raw const response) };
+        let _ = unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_SEND as _, &raw const response) };
     }
 }

@@ -62,6 +62,7 @@ pub struct Failure {
     pub errno: Errno,
 }
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 impl Failure {
     pub(crate) fn new(step: impl Into<String>, errno: Errno) -> Self {
         Self { step: step.into(), errno }

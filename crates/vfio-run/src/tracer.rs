@@ -13,6 +13,12 @@ use vfio_uapi::Errno;
 use crate::errno;
 use crate::instruction::{Bus, State, decode};
 
+/// What the C library takes a request for.
+#[cfg(target_env = "musl")]
+type Request = c_int;
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;
+
 const BUS_ADRERR: c_int = 2;
 const LONGEST: usize = 15;
 const EVENT_STOP: c_int = 128;
@@ -250,7 +256,7 @@ fn poke(thread: pid_t, address: u64, from: &[u8]) -> bool {
 }
 
 /// A request with a number.
-fn request(request: libc::c_uint, thread: pid_t, data: usize) -> Result<(), Errno> {
+fn request(request: Request, thread: pid_t, data: usize) -> Result<(), Errno> {
     let data = ptr::without_provenance_mut::<c_void>(data);
     // SAFETY: these requests take numbers.
     let done = unsafe { libc::ptrace(request, thread, ptr::null_mut::<c_void>(), data) };
@@ -258,7 +264,7 @@ fn request(request: libc::c_uint, thread: pid_t, data: usize) -> Result<(), Errn
 }
 
 /// A request with a structure.
-fn into(request: libc::c_uint, thread: pid_t, structure: *mut c_void) -> Option<()> {
+fn into(request: Request, thread: pid_t, structure: *mut c_void) -> Option<()> {
     // SAFETY: the caller gives the structure that belongs to the request.
     let done = unsafe { libc::ptrace(request, thread, ptr::null_mut::<c_void>(), structure) };
     (done >= 0).then_some(())

@@ -13,9 +13,10 @@ use super::own::IDENTIFY;
 ///
 /// # Errors
 /// `ENOTCONN` the file system has ended.
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "asked where programs can be run"))]
 pub(crate) fn identify(file: BorrowedFd<'_>) -> Result<[u64; 2], Errno> {
     let mut numbers = [0_u64; 2];
     // SAFETY: the request's size is that of the two numbers.
-    let done = unsafe { libc::ioctl(file.as_raw_fd(), libc::c_ulong::from(IDENTIFY), numbers.as_mut_ptr()) };
+    let done = unsafe { libc::ioctl(file.as_raw_fd(), IDENTIFY as _, numbers.as_mut_ptr()) };
     if done == 0 { Ok(numbers) } else { Err(Errno::ENOTCONN) }
 }
