@@ -17,6 +17,7 @@ import {
   MOCK_PAGE_SIZE,
 } from '../uapi/constants.ts'
 import { iommuHwInfoSoftware } from '../uapi/structs.ts'
+import { mockNesting } from './mock-nesting.ts'
 import type { Nesting } from './nesting.ts'
 import { softwareNesting } from './software-nesting.ts'
 
@@ -152,6 +153,7 @@ export function mockHardware(tracksDirty: boolean, pasids = false): IommuHardwar
     info: { type: MOCK_INFO_TYPE, data },
     capabilities: IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED | (tracksDirty ? IOMMU_HW_CAP_DIRTY_TRACKING : 0n),
     maxPasidLog2: pasids ? 20 : 0,
+    nesting: mockNesting,
   }
 }
 

@@ -25,6 +25,8 @@ export interface NestedTable {
 
 /** A command queue, as its hardware keeps it. */
 export interface HardwareQueue {
+  /** Another queue needs it. */
+  readonly inUse?: boolean
   destroy(): void
 }
 
@@ -37,8 +39,8 @@ export interface VirtualIommu {
   readonly registers?: RegisterPage
   /** `IOMMU_HWPT_ALLOC` on it. @throws {VfioError} */
   nest(data: UserData, parent: ParentTable): NestedTable
-  /** `IOMMU_HWPT_INVALIDATE` of it. */
-  invalidate(array: UserArray): Invalidated
+  /** `IOMMU_HWPT_INVALIDATE` of it; `deviceOf` finds a device by the guest's number. */
+  invalidate(array: UserArray, deviceOf: (virtId: bigint) => object | undefined): Invalidated
   /** `IOMMU_HW_QUEUE_ALLOC`. @throws {VfioError} */
   makeQueue(index: number, base: bigint, length: bigint): HardwareQueue
 }

@@ -23,7 +23,10 @@ import {
   IOMMU_TEST_OP_PASID_CHECK_HWPT,
   IOMMU_TEST_OP_PASID_DETACH,
   IOMMU_TEST_OP_PASID_REPLACE,
+  IOMMU_TEST_OP_DEV_CHECK_CACHE,
+  IOMMU_TEST_OP_MD_CHECK_IOTLB,
   IOMMU_TEST_OP_TRIGGER_IOPF,
+  IOMMU_TEST_OP_TRIGGER_VEVENT,
   MOCK_ACCESS_RW_SLOW_PATH,
   MOCK_ACCESS_RW_WRITE,
   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
@@ -36,6 +39,7 @@ import {
   testAccessReplaceIoas,
   testAccessRw,
   testAddReserved,
+  testCheckCache,
   testCheckMap,
   testCreateAccess,
   testDestroyAccessPages,
@@ -44,13 +48,16 @@ import {
   testMockDomainReplace,
   testPasid,
   testTriggerIopf,
+  testTriggerVevent,
 } from '../uapi/structs.ts'
 import { requireZero, takeCommand } from './command.ts'
 import type { IommufdContext } from './context.ts'
 import type { IommufdCaller } from './descriptor.ts'
 import { AttachGroup, IommufdDevice } from './device.ts'
 import { mockHardware } from './hardware.ts'
+import { HwptNested } from './hwpt-nested.ts'
 import { HwptPaging } from './hwpt.ts'
+import { deviceCache, MockTable } from './mock-nesting.ts'
 import { IommufdObject } from './object.ts'
 import { TestAccess } from './test-access.ts'
 
@@ -96,7 +103,10 @@ const OPERATIONS: ReadonlyMap<number, Operation> = new Map([
   [IOMMU_TEST_OP_DESTROY_ACCESS_PAGES, destroyAccessPages],
   [IOMMU_TEST_OP_ACCESS_RW, accessRw],
   [IOMMU_TEST_OP_DIRTY, dirty],
+  [IOMMU_TEST_OP_MD_CHECK_IOTLB, checkIotlb],
+  [IOMMU_TEST_OP_DEV_CHECK_CACHE, checkDeviceCache],
   [IOMMU_TEST_OP_TRIGGER_IOPF, triggerIopf],
+  [IOMMU_TEST_OP_TRIGGER_VEVENT, triggerVevent],
   [IOMMU_TEST_OP_PASID_ATTACH, (context, argument) => changePasid(context, argument, false)],
   [IOMMU_TEST_OP_PASID_REPLACE, (context, argument) => changePasid(context, argument, true)],
   [IOMMU_TEST_OP_PASID_DETACH, detachPasid],
@@ -247,9 +257,45 @@ function triggerIopf(context: IommufdContext, argument: IoctlArgument): void {
   const { devId, pasid, grpid, perm, addr } = takeCommand(argument, testTriggerIopf, OPERATION).value
   const device = context.objects.getOf(devId, IommufdDevice, OPERATION)
   if (device.port !== undefined) throw new VfioError('EINVAL', OPERATION, { reason: 'this is no mock device' })
-  const faults = device.hwpt(pasid)?.faults
+  // Where a PASID is attached to nothing, a guest's table answers for all of them.
+  const own = device.hwpt(0)
+  const faults = (device.hwpt(pasid) ?? (own instanceof HwptNested ? own : undefined))?.faults
   if (faults === undefined) return
   syscall(OPERATION, () => faults.native.report(device.id, pasid === 0 ? undefined : pasid, grpid, perm, addr))
+}
+
+/** Compares an entry of a mock page table's cache. */
+function checkIotlb(context: IommufdContext, argument: IoctlArgument): void {
+  const { id, entry, value } = takeCommand(argument, testCheckCache, OPERATION).value
+  const { table } = context.objects.getOf(id, HwptNested, OPERATION)
+  if (!(table instanceof MockTable) || table.cache[entry] !== value) {
+    throw new VfioError('EINVAL', OPERATION, { reason: `entry ${entry} is another` })
+  }
+}
+
+/** Compares an entry of a mock device's cache. */
+function checkDeviceCache(context: IommufdContext, argument: IoctlArgument): void {
+  const { id, entry, value } = takeCommand(argument, testCheckCache, OPERATION).value
+  const device = context.objects.getOf(id, IommufdDevice, OPERATION)
+  if (deviceCache(device)[entry] !== value) {
+    throw new VfioError('EINVAL', OPERATION, { reason: `entry ${entry} is another` })
+  }
+}
+
+/** Has a mock device cause an event of the virtual IOMMU whose page table it is attached to. */
+function triggerVevent(context: IommufdContext, argument: IoctlArgument): void {
+  const { devId } = takeCommand(argument, testTriggerVevent, OPERATION).value
+  const device = context.objects.getOf(devId, IommufdDevice, OPERATION)
+  const hwpt = device.hwpt()
+  const viommu = hwpt instanceof HwptNested ? hwpt.viommu : undefined
+  const virtId = viommu?.virtIdOf(device) ?? 0n
+  if (viommu === undefined || virtId === 0n) {
+    throw new VfioError('ENOENT', OPERATION, { reason: 'no virtual IOMMU knows the device' })
+  }
+  if (viommu.events === undefined) throw new VfioError('EOPNOTSUPP', OPERATION, { reason: 'nobody takes events' })
+  const bytes = new Uint8Array(4)
+  new DataView(bytes.buffer).setUint32(0, Number(BigInt.asUintN(32, virtId)), true)
+  viommu.events.native.report(bytes)
 }
 
 function mockOf(context: IommufdContext, id: number): IommufdDevice {

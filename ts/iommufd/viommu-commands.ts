@@ -71,7 +71,9 @@ function invalidate(
   const array: UserArray = { task, type: dataType, address: dataUptr, entryLength: entryLen, entries: entryNum }
   const object = context.objects.get(hwptId, operation)
   if (object instanceof HwptNested) return object.table.invalidate(array)
-  if (object instanceof Viommu) return object.driver.invalidate(array)
+  if (object instanceof Viommu) {
+    return object.driver.invalidate(array, (virtId) => object.devices.get(virtId)?.device)
+  }
   throw new VfioError('EINVAL', operation, { reason: `object ${hwptId} (${object.kind}) caches nothing for its user` })
 }
 

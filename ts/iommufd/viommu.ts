@@ -173,6 +173,10 @@ export class HwQueue extends IommufdObject {
     viommu.hold()
   }
 
+  override get users(): number {
+    return super.users + (this.#queue.inUse === true ? 1 : 0)
+  }
+
   destroy(): void {
     this.#queue.destroy()
     this.#viommu.release()

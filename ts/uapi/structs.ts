@@ -1075,6 +1075,37 @@ export const testPasid = struct('test_pasid', 72, {
   last: u32(64),
 })
 
+/** Data of a mock page table. */
+export const iommuHwptSelftest = struct('iommu_hwpt_selftest', 8, {
+  /** what its cache is filled with */
+  iotlb: u32(0),
+  pagetableType: u32(4, 'pagetable_type'),
+})
+
+/** An invalidation of a mock page table. */
+export const iommuHwptInvalidateSelftest = struct('iommu_hwpt_invalidate_selftest', 8, {
+  /** bit 0: every entry */
+  flags: u32(0),
+  iotlbId: u32(4, 'iotlb_id'),
+})
+
+/** Data of a mock virtual IOMMU. */
+export const iommuViommuSelftest = struct('iommu_viommu_selftest', 24, {
+  inData: u32(0, 'in_data'),
+  /** the same comes back */
+  outData: u32(4, 'out_data'),
+  outMmapOffset: u64(8, 'out_mmap_offset'),
+  outMmapLength: u64(16, 'out_mmap_length'),
+})
+
+/** An invalidation of a mock virtual IOMMU. */
+export const iommuViommuInvalidateSelftest = struct('iommu_viommu_invalidate_selftest', 12, {
+  /** bit 0: every entry */
+  flags: u32(0),
+  vdevId: u32(4, 'vdev_id'),
+  cacheId: u32(8, 'cache_id'),
+})
+
 /** Request of `KVM_CREATE_DEVICE`. */
 export const kvmCreateDevice = struct('kvm_create_device', 12, {
   /** `KVM_DEV_TYPE_*` */
@@ -1197,6 +1228,10 @@ export const STRUCTS = {
   test_trigger_iopf: testTriggerIopf,
   test_trigger_vevent: testTriggerVevent,
   test_pasid: testPasid,
+  iommu_hwpt_selftest: iommuHwptSelftest,
+  iommu_hwpt_invalidate_selftest: iommuHwptInvalidateSelftest,
+  iommu_viommu_selftest: iommuViommuSelftest,
+  iommu_viommu_invalidate_selftest: iommuViommuInvalidateSelftest,
   kvm_create_device: kvmCreateDevice,
   kvm_device_attr: kvmDeviceAttr,
   kvm_vfio_spapr_tce: kvmVfioSpaprTce,

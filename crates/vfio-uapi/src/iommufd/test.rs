@@ -156,6 +156,37 @@ structs! {
         pt_id: u32,
         pad: [u64; 5], last: u32,
     }
+
+    /// Data of a mock page table.
+    IommuHwptSelftest = "iommu_hwpt_selftest" {
+        /// what its cache is filled with,
+        iotlb: u32,
+        pagetable_type: u32,
+    }
+
+    /// An invalidation of a mock page table.
+    IommuHwptInvalidateSelftest = "iommu_hwpt_invalidate_selftest" {
+        /// bit 0: every entry,
+        flags: u32,
+        iotlb_id: u32,
+    }
+
+    /// Data of a mock virtual IOMMU.
+    IommuViommuSelftest = "iommu_viommu_selftest" {
+        in_data: u32,
+        /// the same comes back,
+        out_data: u32,
+        out_mmap_offset: u64,
+        out_mmap_length: u64,
+    }
+
+    /// An invalidation of a mock virtual IOMMU.
+    IommuViommuInvalidateSelftest = "iommu_viommu_invalidate_selftest" {
+        /// bit 0: every entry,
+        flags: u32,
+        vdev_id: u32,
+        cache_id: u32,
+    }
 }
 
 ioctls! {
