@@ -118,12 +118,12 @@ impl View {
         request: Request,
         run: impl FnOnce(&dyn Reach) -> Result<T, DmaFault>,
     ) -> Result<T, DmaFault> {
-        self.attempt(request, run).or_else(|refused| {
+        self.attempt(request, run).map_err(|refused| {
             let asked = refused.group.is_some_and(|(requests, group)| requests.ask(group, None).is_ok());
             if asked {
-                return Err(DmaFault { reason: FaultReason::PageRequested, ..refused.fault });
+                return DmaFault { reason: FaultReason::PageRequested, ..refused.fault };
             }
-            Err(self.refuse(refused.fault))
+            self.refuse(refused.fault)
         })
     }
 
