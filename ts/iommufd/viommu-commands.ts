@@ -22,7 +22,7 @@ import { giveFile } from './fault-queue-file.ts'
 import { compatible } from './hardware.ts'
 import { HwptNested } from './hwpt-nested.ts'
 import { HwptPaging } from './hwpt.ts'
-import type { Invalidated } from './nesting.ts'
+import type { Invalidated, RegisterPage, VirtualIommu } from './nesting.ts'
 import type { IommufdObject } from './object.ts'
 import type { UserArray } from './user-data.ts'
 import { HwQueue, Vdevice, Veventq, VeventqFile, Viommu } from './viommu.ts'
@@ -94,9 +94,26 @@ export function viommuAlloc(context: IommufdContext, argument: IoctlArgument, ta
     throw new VfioError('EINVAL', operation, { reason: 'the page table was not made to be a parent' })
   }
   const data = dataLen === 0 ? undefined : { task, type, address: dataUptr, length: dataLen }
-  const driver = nesting.makeViommu(data, parent, (page) => context.registers.add(page))
+  const driver = makeDriver(context, (mmap) => nesting.makeViommu(data, parent, mmap))
   const viommu = context.objects.add(new Viommu(context.registers, parent, driver))
   respondOrDestroy(context, viommu, () => command.respond({ outViommuId: viommu.id }))
+}
+
+/** Makes a virtual IOMMU; where that fails, its registers have no place in the file. */
+function makeDriver(
+  context: IommufdContext,
+  make: (mmap: (page: RegisterPage) => bigint) => VirtualIommu,
+): VirtualIommu {
+  const pages: RegisterPage[] = []
+  try {
+    return make((page) => {
+      pages.push(page)
+      return context.registers.add(page)
+    })
+  } catch (error) {
+    for (const page of pages) context.registers.remove(page)
+    throw error
+  }
 }
 
 /** `IOMMU_VDEVICE_ALLOC`. @throws {VfioError} ENOENT, EINVAL another IOMMU, EEXIST, EFAULT */
