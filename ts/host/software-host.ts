@@ -122,6 +122,7 @@ export class SoftwareHost {
   readonly #mounts = new Set<HostMount>()
   /** What the IOMMU does not translate; undefined: there is no IOMMU. */
   readonly #reserved: readonly ReservedRegion[] | undefined
+  readonly #iommufds = new Set<IommufdContext>()
   readonly #iommufd: { iommu: MachineIommu; tests: boolean } | undefined
   readonly #spapr: SpaprDriver | undefined
   #default: HostProcess | undefined
@@ -326,7 +327,10 @@ export class SoftwareHost {
       makeContainer: () => this.makeContainer(),
       makeIommufd: (task) => {
         const { iommu, tests } = this.#requireIommufd()
-        return new Iommufd(new IommufdContext({ tests }), task, { iommu, device: (name) => this.#vfioDevice(name) })
+        return new Iommufd(new IommufdContext({ tests, open: this.#iommufds }), task, {
+          iommu,
+          device: (name) => this.#vfioDevice(name),
+        })
       },
       guests: () => this.#guests(),
       vfioGroup: (number) => this.#vfioGroup(number),
@@ -343,7 +347,7 @@ export class SoftwareHost {
       mode: 0o660,
       open: () => {
         const { iommu, tests } = this.#requireIommufd()
-        return new IommufdFile(new IommufdContext({ tests }), iommu)
+        return new IommufdFile(new IommufdContext({ tests, open: this.#iommufds }), iommu)
       },
     })
     const iommu = iommufd?.iommu ?? geometryOf({}).geometry

@@ -16,6 +16,8 @@ import { RegisterPages } from './register-pages.ts'
 export interface IommufdOptions {
   /** Answers `IOMMU_TEST_CMD`. */
   tests?: boolean
+  /** All that are open on the machine, this one among them as long as it is. */
+  open?: Set<IommufdContext>
 }
 
 /** An open iommufd. */
@@ -28,6 +30,7 @@ export class IommufdContext {
   chargeProcess = false
   /** Groups without isolation use it as their container. */
   noIommu = false
+  readonly #open: Set<IommufdContext>
   readonly #groups = new WeakMap<object, AttachGroup>()
   #compat: IoasObject | undefined
   #faults: NativeFaultLog | undefined
@@ -35,6 +38,13 @@ export class IommufdContext {
 
   constructor(options: IommufdOptions = {}) {
     this.tests = options.tests ?? false
+    this.#open = options.open ?? new Set()
+    this.#open.add(this)
+  }
+
+  /** All that are open on the machine. */
+  get neighbours(): ReadonlySet<IommufdContext> {
+    return this.#open
   }
 
   /** Refused DMA of all devices bound to it. */
@@ -62,6 +72,7 @@ export class IommufdContext {
     if (--this.#holds > 0) return
     this.objects.clear()
     this.#compat = undefined
+    this.#open.delete(this)
   }
 
   /** Makes an address space. */

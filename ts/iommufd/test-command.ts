@@ -16,6 +16,7 @@ import {
   IOMMU_TEST_OP_DESTROY_ACCESS_PAGES,
   IOMMU_TEST_OP_DIRTY,
   IOMMU_TEST_OP_MD_CHECK_MAP,
+  IOMMU_TEST_OP_MD_CHECK_REFS,
   IOMMU_TEST_OP_MOCK_DOMAIN,
   IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS,
   IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE,
@@ -25,6 +26,7 @@ import {
   IOMMU_TEST_OP_PASID_REPLACE,
   IOMMU_TEST_OP_DEV_CHECK_CACHE,
   IOMMU_TEST_OP_MD_CHECK_IOTLB,
+  IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT,
   IOMMU_TEST_OP_TRIGGER_IOPF,
   IOMMU_TEST_OP_TRIGGER_VEVENT,
   MOCK_ACCESS_RW_SLOW_PATH,
@@ -41,9 +43,11 @@ import {
   testAddReserved,
   testCheckCache,
   testCheckMap,
+  testCheckRefs,
   testCreateAccess,
   testDestroyAccessPages,
   testDirty,
+  testMemoryLimit,
   testMockDomain,
   testMockDomainReplace,
   testPasid,
@@ -57,6 +61,7 @@ import { AttachGroup, IommufdDevice } from './device.ts'
 import { mockHardware } from './hardware.ts'
 import { HwptNested } from './hwpt-nested.ts'
 import { HwptPaging } from './hwpt.ts'
+import { IoasObject } from './ioas.ts'
 import { deviceCache, MockTable } from './mock-nesting.ts'
 import { IommufdObject } from './object.ts'
 import { TestAccess } from './test-access.ts'
@@ -65,6 +70,8 @@ const OPERATION = 'IOMMU_TEST_CMD'
 /** Most bytes of one access. */
 const MOST = 16n << 20n
 const PAGE = 4096n
+/** Bytes of one entry of the kernel's lists. */
+const LEAST_LIST = 12
 /** Most pages that are marked at once. */
 const MOST_PAGES = 1n << 20n
 
@@ -97,6 +104,8 @@ const OPERATIONS: ReadonlyMap<number, Operation> = new Map([
   [IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS, (context, argument) => mockDomain(context, argument, true)],
   [IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, mockDomainReplace],
   [IOMMU_TEST_OP_MD_CHECK_MAP, checkMap],
+  [IOMMU_TEST_OP_MD_CHECK_REFS, checkRefs],
+  [IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT, setMemoryLimit],
   [IOMMU_TEST_OP_CREATE_ACCESS, createAccess],
   [IOMMU_TEST_OP_ACCESS_REPLACE_IOAS, accessReplaceIoas],
   [IOMMU_TEST_OP_ACCESS_PAGES, accessPages],
@@ -163,6 +172,31 @@ function checkMap(context: IommufdContext, argument: IoctlArgument, task: Task):
   const hwpt = context.objects.getOf(id, HwptPaging, OPERATION)
   if (length === 0n) return
   syscall(OPERATION, () => hwpt.ioas.native.checkMap(hwpt.native, { iova, length }, task.mm, uptr))
+}
+
+/** Compares how often each page of user memory is pinned, by whatever iommufd of the machine. */
+function checkRefs(context: IommufdContext, argument: IoctlArgument, task: Task): void {
+  const { length, uptr, refs } = takeCommand(argument, testCheckRefs, OPERATION).value
+  if (length % PAGE !== 0n || uptr % PAGE !== 0n || uptr + length >= 2n ** 64n) {
+    throw new VfioError('EINVAL', OPERATION, { address: uptr, reason: 'the memory is not whole pages' })
+  }
+  const spaces = [...context.neighbours].flatMap(({ objects }) =>
+    [...objects].filter((one) => one instanceof IoasObject),
+  )
+  const byte = new Uint8Array(1)
+  for (let at = uptr; at < uptr + length; at += PAGE) {
+    status(task.mm.read(at, byte), OPERATION, { address: at })
+    const pinners = new Set(spaces.flatMap(({ native }) => native.pinners(task.mm, at)))
+    if (pinners.size !== refs) {
+      throw new VfioError('EIO', OPERATION, { address: at, reason: `the page is pinned ${pinners.size} times` })
+    }
+  }
+}
+
+/** Limits the kernel's temporary lists, of which there are none here. */
+function setMemoryLimit(_context: IommufdContext, argument: IoctlArgument): void {
+  const { limit } = takeCommand(argument, testMemoryLimit, OPERATION).value
+  if (limit < LEAST_LIST) throw new VfioError('EINVAL', OPERATION, { reason: 'not one entry would have room' })
 }
 
 function createAccess(context: IommufdContext, argument: IoctlArgument, caller: IommufdCaller): void {

@@ -125,6 +125,8 @@ export interface NativeIoas {
     mm: NativeAddressSpace,
     address: bigint,
   ): void
+  /** Names what pins the page of a process at an address; spaces that share pages name the same. */
+  pinners(mm: NativeAddressSpace, address: bigint): bigint[]
   /** Number of areas. */
   areas(): number
 }

@@ -61,6 +61,7 @@ export interface BindingIoas {
   markDirty(domain: BindingPagingDomain, iova: bigint, length: bigint): void
   isTracking(domain: BindingPagingDomain): boolean
   checkMap(domain: BindingPagingDomain, iova: bigint, length: bigint, mm: number, address: bigint): void
+  pinners(mm: number, address: bigint): bigint[]
   areas(): number
 }
 

@@ -177,6 +177,10 @@ export class IoasHandle implements NativeIoas {
     this.#owner.checkMap(owner, range.iova, range.length, AddressSpaceHandle.handleOf(mm, 'mm'), address)
   }
 
+  pinners(mm: NativeAddressSpace, address: bigint): bigint[] {
+    return this.#owner.pinners(AddressSpaceHandle.handleOf(mm, 'mm'), address)
+  }
+
   areas(): number {
     return this.#owner.areas()
   }

@@ -328,6 +328,13 @@ impl NativeIoas {
         self.ioas.check_map(&domain.domain, range, &mm, u64(&address, "address")?).map_err(throw)
     }
 
+    /// Names what pins a page of a process; spaces that share pages name the same.
+    #[napi(catch_unwind)]
+    pub fn pinners(&self, mm: u32, address: BigInt) -> Result<Vec<BigInt>> {
+        let pinners = self.ioas.pinners(&address_space(mm)?, u64(&address, "address")?);
+        Ok(pinners.into_iter().map(|pinner| BigInt::from(pinner as u64)).collect())
+    }
+
     /// Returns the number of areas.
     #[napi(catch_unwind)]
     pub fn areas(&self) -> Result<u32> {

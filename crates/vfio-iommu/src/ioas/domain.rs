@@ -37,7 +37,8 @@ impl PagingDomain {
     pub fn new(kind: DomainKind, pgsizes: u64, aperture: IovaRange, tracks_dirty: bool) -> Arc<Self> {
         let table = (kind == DomainKind::Table).then(IoPageTable::new);
         let domain = Self { pgsizes, aperture, table, dirty: None };
-        let dirty = tracks_dirty.then(|| DirtyPages::new(domain.alignment()));
+        // An entry of a table is a page at least, whatever the unit of mappings.
+        let dirty = tracks_dirty.then(|| DirtyPages::new(domain.alignment().max(PAGE_SIZE)));
         Arc::new(Self { dirty, ..domain })
     }
 

@@ -48,6 +48,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use vfio_memory::AddressSpace;
 
 use state::State;
 
@@ -87,6 +88,14 @@ impl Ioas {
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Names each run of pages that pins the page of a process at `address`; spaces that share pages name the same.
+    #[must_use]
+    pub fn pinners(&self, mm: &Arc<AddressSpace>, address: u64) -> Vec<usize> {
+        let state = self.0.state.read();
+        let pinning = state.areas.iter().filter(|area| area.pages.pins(mm, address));
+        pinning.map(|area| Arc::as_ptr(&area.pages).addr()).collect()
     }
 
     /// Returns the number of areas.

@@ -1,9 +1,10 @@
 //! The memory that areas show: found, pinned and charged once, whoever needs it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
-use vfio_memory::{HostSpan, PAGE_SHIFT, PAGE_SIZE};
+use vfio_memory::{AddressSpace, HostSpan, PAGE_SHIFT, PAGE_SIZE};
 use vfio_uapi::Errno;
 
 use super::account::Payer;
@@ -96,6 +97,13 @@ impl Pages {
         let mut spans = Vec::new();
         self.held.lock().collect(pages, &mut spans);
         spans
+    }
+
+    /// Tells whether the page of a process at `address` is pinned through these.
+    pub(super) fn pins(&self, mm: &Arc<AddressSpace>, address: u64) -> bool {
+        let Some(byte) = self.source.byte_of(mm, address) else { return false };
+        let page = byte >> PAGE_SHIFT;
+        page < self.count && self.held.lock().ledger.count(page..page + 1) > 0
     }
 
     /// Finds memory for an access that keeps nothing: what is there now or, where the process is gone, what is

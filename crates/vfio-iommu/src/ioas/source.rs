@@ -31,6 +31,14 @@ impl MapSource {
         }
     }
 
+    /// Returns which byte of it lies at an address of a process, if it is of that process and begins no later.
+    pub(super) fn byte_of(&self, of: &Arc<AddressSpace>, address: u64) -> Option<u64> {
+        match self {
+            Self::User(mm, first) if Arc::ptr_eq(mm, of) => address.checked_sub(*first),
+            Self::User(..) | Self::File(..) => None,
+        }
+    }
+
     /// Tells whether the memory is a file's.
     pub(super) fn is_file(&self) -> bool {
         matches!(self, Self::File(..))
