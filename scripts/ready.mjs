@@ -21,7 +21,10 @@ const STEPS = [
   ['packages as others see them', ['run', '-s', 'check:packages']],
   ['tests', ['test', '-s']],
   // Mounts and foreign programs have no buffers of that kind.
-  ['tests without external buffers', ['run', '-s', 'test:caged', '--', '--exclude', 'test/{fuse,mdevctl,mount,run}/**']],
+  [
+    'tests without external buffers',
+    ['run', '-s', 'test:caged', '--', '--exclude', 'test/{fuse,mdevctl,mount,run}/**'],
+  ],
   ['main job', ['start', '-s']],
   ['examples', ['run', '-s', 'examples']],
   ['conformance', ['run', '-s', 'conformance']],
